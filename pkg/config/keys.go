@@ -1,0 +1,251 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Key describes one configuration key.
+type Key struct {
+	Name    string // turn.external_ip
+	Default string // as one would write it; a list is comma-separated
+	Empty   string // what an empty value means, when it is not simply "none"
+	Doc     string // one line
+	Valid   string // what a value looks like
+	Secret  bool
+	List    bool
+
+	parse func(items []string) (any, []fault)
+	store func(*Config, any)
+	show  func(*Config) string
+}
+
+// fault is what is wrong with a value or one item of it.
+type fault struct {
+	value, problem string
+}
+
+// Env is the key's environment variable.
+func (k *Key) Env() string { return envPrefix + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_")) }
+
+// Flag is the key's flag without the dashes: the key itself, but for those that people type often.
+func (k *Key) Flag() string {
+	if name, ok := shortFlags[k.Name]; ok {
+		return name
+	}
+	return k.Name
+}
+
+var shortFlags = map[string]string{"turn.external_ip": "external-ip"}
+
+// Keys returns every key in the order of configs/maitred.yaml.
+func Keys() []Key { return slices.Clone(table) }
+
+// find returns the key of that name or nil.
+func find(name string) *Key {
+	i := slices.IndexFunc(table, func(k Key) bool { return k.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &table[i]
+}
+
+// isSection reports whether name is the front part of a key in this or in a later version.
+func isSection(name string) bool {
+	prefix := name + "."
+	for key := range planned {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(table, func(k Key) bool { return strings.HasPrefix(k.Name, prefix) })
+}
+
+// planned holds the keys of features that this version does not have yet.
+var planned = map[string]string{
+	"domain":                        "certificates and HTTPS in this process",
+	"https.listen":                  "certificates and HTTPS in this process",
+	"tls.cert_file":                 "certificates and HTTPS in this process",
+	"tls.key_file":                  "certificates and HTTPS in this process",
+	"tls.self_signed":               "certificates and HTTPS in this process",
+	"tls.acme.directory_url":        "certificates and HTTPS in this process",
+	"tls.acme.ca_file":              "certificates and HTTPS in this process",
+	"tls.acme.email":                "certificates and HTTPS in this process",
+	"turn.tls":                      "TURN over TLS and DTLS",
+	"turn.dtls":                     "TURN over TLS and DTLS",
+	"turn.room_permissions":         "permissions bound to a room",
+	"turn.bandwidth.per_allocation": "bandwidth limits",
+	"turn.bandwidth.total":          "bandwidth limits",
+	"signaling.auth":                "join tokens",
+	"signaling.token_keys":          "join tokens",
+	"cluster.nats":                  "rooms on several nodes",
+}
+
+// table is the one description of every key.
+var table = []Key{
+	one("http.listen", ":8080", listenAddress(), func(c *Config) *string { return &c.HTTP.Listen },
+		"Address of the page, the WebSocket and the API, in clear: for localhost or behind a proxy."),
+	many("http.trusted_proxies", "", cidr(), func(c *Config) *[]netip.Prefix { return &c.HTTP.TrustedProxies },
+		"CIDRs of the proxies whose X-Forwarded-For is believed."),
+
+	many("api.keys", "", secretText(), func(c *Config) *[]string { return &c.API.Keys },
+		"Keys that other applications show to get ICE credentials (POST /api/v1/ice-servers, GET /turn).").
+		secret().empty("none, those routes are closed"),
+
+	one("turn.realm", "maitred", realm(), func(c *Config) *string { return &c.TURN.Realm },
+		"Realm of the TURN credentials."),
+	one("turn.udp", ":3478", listenAddress(), func(c *Config) *string { return &c.TURN.UDP },
+		"Address of STUN and TURN over UDP."),
+	one("turn.tcp", ":3478", listenAddress(), func(c *Config) *string { return &c.TURN.TCP },
+		"Address of STUN and TURN over TCP."),
+	many("turn.external_ip", "auto", ipAddress(), func(c *Config) *[]netip.Addr { return &c.TURN.ExternalIP },
+		"The address that relayed addresses carry; with IPv6 both, comma-separated.").auto(),
+	one("turn.relay_ports", "49152-65535", relayPorts(), func(c *Config) *PortRange { return &c.TURN.RelayPorts },
+		"UDP ports of relayed addresses, or none: only calls whose ends are both relayed here, nothing to open."),
+	many("turn.urls", "", iceURL(), func(c *Config) *[]string { return &c.TURN.URLs },
+		"URLs that browsers are told instead of the derived ones.").empty("derived from the listeners"),
+	many("turn.secrets", "", secretText(), func(c *Config) *[]string { return &c.TURN.Secrets },
+		"Shared secrets of the credentials: the first mints, all verify (coturn's static-auth-secret).").
+		secret().empty("generated, kept in state_dir"),
+	one("turn.credential_ttl", "12h", duration(time.Minute, 365*24*time.Hour), func(c *Config) *time.Duration { return &c.TURN.CredentialTTL },
+		"How long a credential can open new allocations."),
+	many("turn.allow_peers", "", cidr(), func(c *Config) *[]netip.Prefix { return &c.TURN.AllowPeers },
+		"CIDRs that are relayed to although they are private or special, which are denied."),
+	many("turn.deny_peers", "", cidr(), func(c *Config) *[]netip.Prefix { return &c.TURN.DenyPeers },
+		"CIDRs that are never relayed to."),
+	one("turn.quota.per_user", "20", amount(), func(c *Config) *int { return &c.TURN.Quota.PerUser },
+		"Allocations of one user (one member of a room); 0: no quota."),
+	one("turn.quota.per_ip", "200", amount(), func(c *Config) *int { return &c.TURN.Quota.PerIP },
+		"Allocations from one IP address; 0: no quota."),
+	one("turn.quota.total", "0", amount(), func(c *Config) *int { return &c.TURN.Quota.Total },
+		"Allocations altogether; 0: no quota."),
+	one("turn.limits.unauthenticated_per_ip", "50", amount(), func(c *Config) *int { return &c.TURN.Limits.UnauthenticatedPerIP },
+		"401 answers a second to one IP address, loopback too; 0: no limit."),
+	one("turn.limits.connections_per_ip", "100", amount(), func(c *Config) *int { return &c.TURN.Limits.ConnectionsPerIP },
+		"Open TURN connections over TCP from one IP address, loopback too; 0: no limit."),
+	one("turn.limits.peers_per_allocation", "256", number(1, 65535, ""), func(c *Config) *int { return &c.TURN.Limits.PeersPerAllocation },
+		"Peers that one allocation can have permissions, and channels, for."),
+	one("turn.limits.stream_queue", "512KiB", byteSize(128*kib, 64*mib), func(c *Config) *ByteSize { return &c.TURN.Limits.StreamQueue },
+		"What a client over TCP may be behind before its oldest media is dropped."),
+
+	many("signaling.allowed_origins", "", originPattern(), func(c *Config) *[]string { return &c.Signaling.AllowedOrigins },
+		"Other origins whose pages may open the WebSocket.").empty("same origin"),
+	one("signaling.max_members", "16", number(2, 1000, ""), func(c *Config) *int { return &c.Signaling.MaxMembers },
+		"Members of one room."),
+	one("signaling.max_rooms", "10000", number(1, 10_000_000, ""), func(c *Config) *int { return &c.Signaling.MaxRooms },
+		"Rooms at the same time."),
+	one("signaling.resume", "15s", duration(0, time.Hour), func(c *Config) *time.Duration { return &c.Signaling.Resume },
+		"How long a lost connection keeps its seat in the room."),
+	one("signaling.limits.connections_per_ip", "100", amount(), func(c *Config) *int { return &c.Signaling.Limits.ConnectionsPerIP },
+		"Open WebSockets from one IP address; 0: no limit."),
+	one("signaling.limits.joins_per_ip", "20", amount(), func(c *Config) *int { return &c.Signaling.Limits.JoinsPerIP },
+		"Joins a second from one IP address; 0: no limit."),
+	one("signaling.limits.messages", "100", amount(), func(c *Config) *int { return &c.Signaling.Limits.Messages },
+		"Messages a second on one connection; 0: no limit."),
+	one("signaling.limits.message_size", "72KiB", byteSize(66*kib, mib), func(c *Config) *ByteSize { return &c.Signaling.MaxMessage },
+		"Size of one message: 64 KiB of data and what is around it must fit."),
+	one("signaling.limits.queue", "256", number(8, 65536, ""), func(c *Config) *int { return &c.Signaling.Queue },
+		"Messages that a slow member may lag behind before it is disconnected."),
+
+	one("admin.listen", "127.0.0.1:9090", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
+		"Address of metrics, profiles and the admin API; one that is not loopback needs admin.token."),
+	one("admin.token", "", secretText(), func(c *Config) *string { return &c.Admin.Token },
+		"Bearer token of the admin routes.").secret().empty("none, loopback only"),
+
+	one("log.level", "info", logLevel(), func(c *Config) *slog.Level { return &c.Log.Level },
+		"What is logged: debug, info, warn or error."),
+	one("log.format", "text", oneOf("text", "json"), func(c *Config) *string { return &c.Log.Format },
+		"Form of the log: text or json."),
+
+	one("state_dir", "", path(), func(c *Config) *string { return &c.StateDir },
+		"Where generated secrets are kept.").
+		empty("the XDG state directory (~/.local/state/maitred), /var/lib/maitred as a service"),
+	one("drain_timeout", "10s", duration(0, time.Hour), func(c *Config) *time.Duration { return &c.DrainTimeout },
+		"How long a stopping daemon lets calls go on after it told everyone."),
+}
+
+// one makes a key with a single value.
+func one[T any](name, def string, k kind[T], field func(*Config) *T, doc string) Key {
+	return Key{
+		Name: name, Default: def, Doc: doc, Valid: k.valid,
+		parse: func(items []string) (any, []fault) {
+			value, err := k.parse(items[0])
+			if err != nil {
+				return value, []fault{{items[0], err.Error()}}
+			}
+			return value, nil
+		},
+		store: func(c *Config, value any) { *field(c) = value.(T) },
+		show:  func(c *Config) string { return k.show(*field(c)) },
+	}
+}
+
+// many makes a key with a list of values.
+func many[T comparable](name, def string, k kind[T], field func(*Config) *[]T, doc string) Key {
+	return Key{
+		Name: name, Default: def, Doc: doc, Valid: k.valid, List: true,
+		parse: func(items []string) (any, []fault) {
+			var values []T
+			var faults []fault
+			for _, item := range items {
+				value, err := k.parse(item)
+				switch {
+				case item == "":
+					faults = append(faults, fault{item, "is an empty item"})
+				case err != nil:
+					faults = append(faults, fault{item, err.Error()})
+				case slices.Contains(values, value):
+					faults = append(faults, fault{item, "is there twice"})
+				default:
+					values = append(values, value)
+				}
+			}
+			return values, faults
+		},
+		store: func(c *Config, value any) { *field(c) = value.([]T) },
+		show: func(c *Config) string {
+			texts := make([]string, len(*field(c)))
+			for i, value := range *field(c) {
+				texts[i] = k.show(value)
+			}
+			return strings.Join(texts, ", ")
+		},
+	}
+}
+
+func (k Key) secret() Key { k.Secret = true; return k }
+
+func (k Key) empty(meaning string) Key { k.Empty = meaning; return k }
+
+// auto lets the word "auto" stand for the empty list.
+func (k Key) auto() Key {
+	k.Empty = "auto"
+	parse := k.parse
+	k.parse = func(items []string) (any, []fault) {
+		if len(items) == 1 && items[0] == "auto" {
+			items = nil
+		}
+		return parse(items)
+	}
+	return k
+}
+
+// quote shows an offending value; a secret stays hidden.
+func (k *Key) quote(value string) string {
+	if k.Secret {
+		return "(hidden)"
+	}
+	return shorten(value)
+}
+
+func shorten(value string) string {
+	const most = 60
+	if runes := []rune(value); len(runes) > most {
+		value = string(runes[:most]) + "…"
+	}
+	return fmt.Sprintf("%q", value)
+}
