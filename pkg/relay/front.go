@@ -1,0 +1,111 @@
+package relay
+
+import (
+	"net/netip"
+
+	"github.com/maitred/maitred/pkg/udpio"
+)
+
+// Verdict is what Input leaves to its caller.
+type Verdict uint8
+
+const (
+	// Done means that nothing is left to do.
+	Done Verdict = iota
+	// Reply means that the packet now holds a message for the client.
+	Reply
+	// Control means that the packet, unchanged, is a control request.
+	Control
+)
+
+// Input takes one message from the client at p.From. s is the client's session, nil when it has none. The message is exactly as
+// long as it says, or is dropped.
+func (r *Relay) Input(p *udpio.Packet, s *Session) Verdict {
+	b := p.Payload()
+	switch {
+	case len(b) >= 4 && b[0]>>6 == 1:
+		if s == nil {
+			r.Drop(DropNoAllocation)
+		} else {
+			r.Drop(s.channelData(p))
+		}
+		return Done
+	case len(b) == 0 || b[0]>>6 != 0:
+		r.Drop(DropNotTURN)
+		return Done
+	case !wellFormed(b):
+		r.Drop(DropMalformed)
+		return Done
+	}
+	return r.inputSTUN(p, s)
+}
+
+func (r *Relay) inputSTUN(p *udpio.Packet, s *Session) Verdict {
+	switch typ := messageType(p.Payload()); {
+	case typ == typeBindingRequest:
+		answer := answerBinding(p.Space(), p.Payload(), p.From)
+		if answer == nil {
+			r.Drop(DropMalformed)
+			return Done
+		}
+		p.Reset(len(answer))
+		return Reply
+	case typ == typeSendIndication && s == nil:
+		r.Drop(DropNoAllocation)
+	case typ == typeSendIndication:
+		r.Drop(s.sendIndication(p))
+	case typ == typeBindingIndication: // a keep-alive (RFC 8489 section 6.3.2): arriving is all it is for
+	case isRequest(typ):
+		return Control
+	default:
+		r.Drop(DropUnexpected)
+	}
+	return Done
+}
+
+// Front is a UDP socket that clients talk to, with the sessions of those clients.
+type Front struct {
+	relay    *Relay
+	sessions table
+	control  func(s udpio.Socket, from netip.AddrPort, request []byte)
+}
+
+// NewFront returns the handler for a client-facing socket. control is called with each control request, must not block, and
+// keeps nothing of request.
+func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, request []byte)) *Front {
+	f := &Front{relay: r, control: control}
+	f.sessions.init()
+	return f
+}
+
+// Packet implements udpio.Handler.
+func (f *Front) Packet(s udpio.Socket, p *udpio.Packet) {
+	switch f.relay.Input(p, f.sessions.get(p.From)) {
+	case Reply:
+		if s.WriteTo(p.Payload(), p.From) != nil {
+			f.relay.Drop(DropSendToClient)
+		}
+	case Control:
+		f.control(s, p.From, p.Payload())
+	}
+}
+
+// UDPClient is a client behind a socket that many clients share.
+type UDPClient struct {
+	Socket  udpio.Socket
+	Address netip.AddrPort
+}
+
+// Write implements Client.
+func (c *UDPClient) Write(b []byte) Drop {
+	if c.Socket.WriteTo(b, c.Address) != nil {
+		return DropSendToClient
+	}
+	return DropNone
+}
+
+// Addr implements Client.
+func (c *UDPClient) Addr() netip.AddrPort { return c.Address }
+
+// Transport implements Client.
+func (c *UDPClient) Transport() Transport { return UDP }

@@ -1,0 +1,251 @@
+package relay
+
+import (
+	"encoding/binary"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maitred/maitred/pkg/udpio"
+)
+
+// Reach is how far a permission goes.
+type Reach uint8
+
+const (
+	// ReachNetwork sends into the network.
+	ReachNetwork Reach = iota
+	// ReachHost sends to an address of this host that the operator has allowed, but to no listener of this daemon.
+	ReachHost
+	// ReachRelayed delivers only to relayed addresses of this relay, inside the process.
+	ReachRelayed
+)
+
+// Session is the data plane's half of an allocation.
+type Session struct {
+	// fixed after construction
+	relay   *Relay
+	relayed netip.AddrPort
+	socket  udpio.Socket // nil when the relayed address is virtual
+
+	// set once, by claim, before any route exists; packets reach it only through a route
+	client Client
+	front  *Front // nil when the client is on a stream
+
+	routes atomic.Pointer[routes]
+	write  sync.Mutex // held by writers of routes
+	ended  atomic.Bool
+
+	up, down, short counter
+}
+
+// routes is an immutable snapshot of what the client has been granted. Deadlines are readings of Relay.clock.
+type routes struct {
+	channels map[uint16]channel
+	numbers  map[netip.AddrPort]uint16
+	permits  map[netip.Addr]permit
+}
+
+type channel struct {
+	peer     netip.AddrPort
+	reach    Reach
+	deadline int64
+}
+
+type permit struct {
+	reach    Reach
+	deadline int64
+}
+
+// Relayed is the session's relayed transport address.
+func (s *Session) Relayed() netip.AddrPort { return s.relayed }
+
+// Traffic is what the session has relayed so far.
+func (s *Session) Traffic() Traffic {
+	return Traffic{Up: s.up.count(), Down: s.down.count(), ShortCircuit: s.short.count()}
+}
+
+// Peers is how many permissions are alive.
+func (s *Session) Peers() int {
+	now, n := s.relay.clock.Load(), 0
+	for _, p := range s.routes.Load().permits {
+		if p.deadline > now {
+			n++
+		}
+	}
+	return n
+}
+
+// Permitted tells whether ip has a permission now.
+func (s *Session) Permitted(ip netip.Addr) bool {
+	p, ok := s.routes.Load().permits[ip]
+	return ok && p.deadline > s.relay.clock.Load()
+}
+
+// Permit installs or refreshes a permission (RFC 8656 section 9).
+func (s *Session) Permit(ip netip.Addr, reach Reach, lifetime time.Duration) {
+	s.change(func(r *routes, now int64) { r.permits[ip] = permit{reach, now + int64(lifetime)} })
+}
+
+// Bind installs or refreshes a channel and the permission that goes with it (RFC 8656 section 12). The caller has made sure that
+// neither the number nor the peer is bound elsewhere.
+func (s *Session) Bind(number uint16, peer netip.AddrPort, reach Reach, lifetime, permission time.Duration) {
+	s.change(func(r *routes, now int64) {
+		r.channels[number] = channel{peer, reach, now + int64(lifetime)}
+		r.numbers[peer] = number
+		r.permits[peer.Addr()] = permit{reach, now + int64(permission)}
+	})
+}
+
+// change publishes a new snapshot: the present one without what has expired, edited by f.
+func (s *Session) change(f func(r *routes, now int64)) {
+	s.write.Lock()
+	defer s.write.Unlock()
+	old, now := s.routes.Load(), s.relay.clock.Load()
+	r := &routes{channels: maps.Clone(old.channels), numbers: maps.Clone(old.numbers), permits: maps.Clone(old.permits)}
+	maps.DeleteFunc(r.channels, func(_ uint16, c channel) bool { return c.deadline <= now })
+	maps.DeleteFunc(r.numbers, func(_ netip.AddrPort, n uint16) bool { _, alive := r.channels[n]; return !alive })
+	maps.DeleteFunc(r.permits, func(_ netip.Addr, p permit) bool { return p.deadline <= now })
+	f(r, now)
+	s.routes.Store(r)
+}
+
+func emptyRoutes() *routes {
+	return &routes{map[uint16]channel{}, map[netip.AddrPort]uint16{}, map[netip.Addr]permit{}}
+}
+
+// Close ends the session: its socket, its place in the tables, its routes. It may be called more than once.
+func (s *Session) Close() {
+	if s.ended.Swap(true) {
+		return
+	}
+	if s.front != nil {
+		s.front.sessions.remove(s.client.Addr(), s)
+	}
+	s.routes.Store(emptyRoutes())
+	if s.socket != nil {
+		s.socket.Close()
+	}
+	s.relay.retired.mu.Lock()
+	s.relay.retired.traffic.add(s.Traffic())
+	s.relay.byRelayed.remove(s.relayed, s)
+	s.relay.retired.mu.Unlock()
+}
+
+// channelData relays the ChannelData message in p (RFC 8656 section 12.5).
+func (s *Session) channelData(p *udpio.Packet) Drop {
+	b := p.Payload()
+	n := int(binary.BigEndian.Uint16(b[2:]))
+	if 4+n > len(b) {
+		return DropMalformed
+	}
+	c, ok := s.routes.Load().channels[binary.BigEndian.Uint16(b)]
+	if !ok || c.deadline <= s.relay.clock.Load() {
+		return DropNoChannel
+	}
+	p.Cut(4, 4+n)
+	return s.toPeer(p, c.peer, c.reach)
+}
+
+// sendIndication relays the payload of the Send indication in p (RFC 8656 section 11.2).
+func (s *Session) sendIndication(p *udpio.Packet) Drop {
+	b := p.Payload()
+	var peer netip.AddrPort
+	start, end := -1, 0
+	for rest := b[headerSize:]; len(rest) > 0; {
+		typ, v, next, ok := attribute(rest)
+		if !ok {
+			return DropMalformed
+		}
+		switch {
+		case typ == attrXORPeerAddress && !peer.IsValid():
+			if peer, ok = ParseXORAddress(v, b[8:headerSize]); !ok {
+				return DropMalformed
+			}
+		case typ == attrData && start < 0:
+			start = len(b) - len(rest) + 4
+			end = start + len(v)
+		case typ < 0x8000 && typ != attrXORPeerAddress && typ != attrData:
+			return DropMalformed // not understood; an indication has no answer (RFC 8489 section 6.3.2)
+		}
+		rest = next
+	}
+	if start < 0 || !peer.IsValid() {
+		return DropMalformed
+	}
+	permit, ok := s.routes.Load().permits[peer.Addr()]
+	if !ok || permit.deadline <= s.relay.clock.Load() {
+		return DropNoPermission
+	}
+	p.Cut(start, end)
+	return s.toPeer(p, peer, permit.reach)
+}
+
+// toPeer sends the payload on its way: to another session of this relay in memory, to anybody else through the socket.
+func (s *Session) toPeer(p *udpio.Packet, peer netip.AddrPort, reach Reach) Drop {
+	n := len(p.Payload())
+	if other := s.relay.byRelayed.get(peer); other != nil {
+		d := other.fromPeer(p, s.relayed)
+		if d == DropNone {
+			s.short.add(n)
+		}
+		return d
+	}
+	switch {
+	case reach == ReachRelayed || s.socket == nil:
+		return DropNoSuchRelay
+	case reach == ReachHost && (*s.relay.forbidden.Load())[peer.Port()]:
+		return DropOwnListener
+	}
+	if err := s.socket.WriteTo(p.Payload(), peer); err != nil {
+		return DropSendToPeer
+	}
+	s.up.add(n)
+	return DropNone
+}
+
+// Packet implements udpio.Handler for the relay socket.
+func (s *Session) Packet(_ udpio.Socket, p *udpio.Packet) {
+	n := len(p.Payload())
+	d := s.fromPeer(p, p.From)
+	if d == DropNone {
+		s.down.add(n)
+	}
+	s.relay.Drop(d)
+}
+
+// fromPeer takes the payload that peer sent to the relayed address to the client (RFC 8656 sections 11.6 and 12.6).
+func (s *Session) fromPeer(p *udpio.Packet, peer netip.AddrPort) Drop {
+	r, now := s.routes.Load(), s.relay.clock.Load()
+	if permit, ok := r.permits[peer.Addr()]; !ok || permit.deadline <= now {
+		return DropPeerDenied
+	}
+	if number, ok := r.numbers[peer]; ok && r.channels[number].deadline > now {
+		n := len(p.Payload())
+		h := p.Push(4)
+		binary.BigEndian.PutUint16(h, number)
+		binary.BigEndian.PutUint16(h[2:], uint16(n))
+	} else {
+		pushDataIndication(p, peer)
+	}
+	return s.client.Write(p.Payload())
+}
+
+// pushDataIndication wraps the payload (RFC 8656 section 11.4).
+func pushDataIndication(p *udpio.Packet, peer netip.AddrPort) {
+	n := len(p.Payload())
+	size := xorAddressSize(peer)
+	p.Pad((4 - n%4) % 4)
+	h := p.Push(headerSize + 4 + size + 4)
+	binary.BigEndian.PutUint16(h, typeDataIndication)
+	binary.BigEndian.PutUint16(h[2:], uint16(len(p.Payload())-headerSize))
+	binary.BigEndian.PutUint32(h[4:], magicCookie)
+	id := h[8:headerSize]
+	binary.BigEndian.PutUint64(id, rand.Uint64())
+	binary.BigEndian.PutUint32(id[8:], rand.Uint32())
+	putXORAddress(putAttributeHeader(h[headerSize:], attrXORPeerAddress, size), peer, id)
+	putAttributeHeader(h[headerSize+4+size:], attrData, n)
+}
