@@ -1,0 +1,287 @@
+// Package turn is the TURN and STUN server: its listeners, the framing of streams, the checks on every control request, peer policy
+// and quotas, with Pion's server behind one adaptor as the engine that keeps allocations (engine.go).
+//
+// A packet goes from its listener into package relay, which answers what carries media. What is left are control requests; they
+// wait in a bounded queue for the control loop, so that media never waits for them:
+//
+//	listener -> relay.Input -> (ChannelData, Send, Binding: dealt with)
+//	                        -> queue -> control loop -> checks -> engine -> routes of the session, response to the client
+package turn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/maitred/maitred/pkg/credential"
+	"github.com/maitred/maitred/pkg/relay"
+	"github.com/maitred/maitred/pkg/udpio"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+)
+
+// Off is the address of a listener that is not opened.
+const Off = "off"
+
+// Config is what a server needs to know.
+type Config struct {
+	UDP, TCP   string          // addresses to listen on, or Off
+	External   []netip.Addr    // what relayed addresses carry, at most one of each family
+	RelayPorts relay.PortRange // zero: virtual relayed addresses
+	Authority  *credential.Authority
+	Quota      Quota
+	Peers      Peers
+
+	UnauthenticatedPerIP int // 401 answers a second; 0: no limit
+	ConnectionsPerIP     int // open stream connections; 0: no limit
+	PeersPerAllocation   int // permissions
+	StreamQueue          int // bytes that a stream client may be behind
+
+	Log *slog.Logger
+}
+
+// Quota bounds allocations: 486 beyond it. 0 is no quota.
+type Quota struct{ PerUser, PerIP, Total int }
+
+// Peers says whom clients may reach beyond, or short of, the default.
+type Peers struct{ Allow, Deny []netip.Prefix }
+
+// Server is the TURN server. New binds its listeners, Run serves them.
+type Server struct {
+	// fixed after construction
+	config  Config
+	log     *slog.Logger
+	network udpio.Network
+	relay   *relay.Relay
+	engine  *engine
+	front   *relay.Front
+	udp     udpio.Socket // nil when off
+	tcp     net.Listener // nil when off
+	queue   chan *request
+	buffers sync.Pool // *[maxControlFrame]byte
+	metrics metrics
+
+	policy   atomic.Pointer[policy]
+	quota    atomic.Pointer[Quota]
+	draining atomic.Bool
+	live     allocations
+	conns    conns
+
+	unauthenticated *addressLimiter // owned by the control loop
+
+	authLog, capacityLog, policyLog rate.Sometimes // what could fill the log says one line a second
+}
+
+// controlQueue is how many control requests may wait; the engine does tens of thousands a second.
+const controlQueue = 1024
+
+// New opens the listeners. Its errors name the key of the address at fault.
+func New(config Config) (*Server, error) {
+	s := &Server{config: config, log: config.Log, network: udpio.NewPortable(), queue: make(chan *request, controlQueue), metrics: newMetrics(),
+		live:        allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
+		conns:       conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},
+		authLog:     rate.Sometimes{Interval: time.Second},
+		capacityLog: rate.Sometimes{Interval: time.Second},
+		policyLog:   rate.Sometimes{Interval: time.Second}}
+	s.buffers.New = func() any { return new([maxControlFrame]byte) }
+	s.unauthenticated = newAddressLimiter(config.UnauthenticatedPerIP)
+	host, err := hostAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	s.relay = relay.New(relay.Config{Network: s.network, Addresses: relayAddresses(config.External, host), Ports: config.RelayPorts})
+	s.front = s.relay.NewFront(s.controlUDP)
+	s.SetQuota(config.Quota)
+	s.policy.Store(&policy{allow: config.Peers.Allow, deny: config.Peers.Deny, relayed: s.relay.IsRelayed, host: host})
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.closeListeners())
+	}
+	if s.engine, err = newEngine(config.Authority.Realm()); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the TURN engine: %w", err), s.closeListeners())
+	}
+	return s, nil
+}
+
+// relayAddresses binds relay sockets to the advertised address where this machine has it, and to the wildcard behind a NAT.
+func relayAddresses(external []netip.Addr, host map[netip.Addr]bool) (out []relay.Address) {
+	for _, a := range external {
+		bind := a
+		switch {
+		case host[a] || a.IsLoopback():
+		case a.Is4():
+			bind = netip.IPv4Unspecified()
+		default:
+			bind = netip.IPv6Unspecified()
+		}
+		out = append(out, relay.Address{Advertised: a, Bind: bind})
+	}
+	return out
+}
+
+func (s *Server) listen() error {
+	if s.config.UDP != Off {
+		addr, err := net.ResolveUDPAddr("udp", s.config.UDP)
+		if err != nil {
+			return fmt.Errorf("turn.udp: %w", err)
+		}
+		bind := addr.AddrPort()
+		if addr.IP == nil {
+			bind = netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(addr.Port))
+		}
+		if s.udp, err = s.network.Open(netip.AddrPortFrom(bind.Addr().Unmap(), bind.Port()), s.front); err != nil {
+			return listenError("turn.udp", s.config.UDP, err)
+		}
+		s.relay.ForbidOwnPorts(s.udp.LocalAddr().Port())
+	}
+	if s.config.TCP != Off {
+		var err error
+		if s.tcp, err = net.Listen("tcp", s.config.TCP); err != nil {
+			return listenError("turn.tcp", s.config.TCP, err)
+		}
+	}
+	return nil
+}
+
+// listenError says what to do about the common causes.
+func listenError(key, addr string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: %s is in use by another program (another STUN/TURN server?): stop it or set %s to another address", key, addr, key)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s: no permission to listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE", key, addr)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s: this machine has no address %s", key, addr)
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
+// UDPAddr is the address that the UDP listener is bound to; false when there is none.
+func (s *Server) UDPAddr() (netip.AddrPort, bool) {
+	if s.udp == nil {
+		return netip.AddrPort{}, false
+	}
+	return s.udp.LocalAddr(), true
+}
+
+// TCPAddr is the address that the TCP listener is bound to; false when there is none.
+func (s *Server) TCPAddr() (netip.AddrPort, bool) {
+	if s.tcp == nil {
+		return netip.AddrPort{}, false
+	}
+	return s.tcp.Addr().(*net.TCPAddr).AddrPort(), true
+}
+
+// Drain refuses new allocations with 508; those alive go on.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// SetQuota replaces the quotas. Allocations beyond a smaller quota stay.
+func (s *Server) SetQuota(q Quota) { s.quota.Store(&q) }
+
+// SetPeers replaces the peer lists for permissions from now on.
+func (s *Server) SetPeers(p Peers) {
+	next := *s.policy.Load()
+	next.allow, next.deny = p.Allow, p.Deny
+	s.policy.Store(&next)
+}
+
+// Run serves until ctx ends; then it closes listeners, connections and allocations, in this order, and waits for all of them.
+func (s *Server) Run(ctx context.Context) error {
+	relayCtx, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRelay()
+	var g, loops errgroup.Group
+	g.Go(func() error { return s.relay.Run(relayCtx) })
+	loops.Go(func() error { s.controlLoop(ctx); return nil })
+	if s.tcp != nil {
+		loops.Go(func() error { return s.acceptStreams(ctx, s.tcp) })
+	}
+	<-ctx.Done()
+	err := s.closeListeners()
+	s.conns.closeAll()
+	err = errors.Join(err, loops.Wait())
+	s.endAll(&endShutdown, func(*allocation) bool { return true })
+	err = errors.Join(err, s.engine.close())
+	stopRelay()
+	err = errors.Join(err, g.Wait())
+	s.network.Wait()
+	return err
+}
+
+// Close ends a server that was never run.
+func (s *Server) Close() error {
+	err := errors.Join(s.closeListeners(), s.engine.close())
+	s.network.Wait()
+	return err
+}
+
+func (s *Server) closeListeners() (err error) {
+	if s.udp != nil {
+		err = s.udp.Close()
+	}
+	if s.tcp != nil {
+		err = errors.Join(err, s.tcp.Close())
+	}
+	return err
+}
+
+// controlUDP queues a control request that came over UDP. When the queue is full the request is dropped: its client repeats it
+// (RFC 8489 section 6.2.1), and media must not wait.
+func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, b []byte) {
+	r, ok := s.copyRequest(&request{from: from, socket: socket, bytes: b})
+	if !ok {
+		return
+	}
+	select {
+	case s.queue <- r:
+	default:
+		s.relay.Drop(relay.DropControlBusy)
+		s.recycle(r)
+	}
+}
+
+// submit queues a control request and waits for a place.
+func (s *Server) submit(ctx context.Context, r *request) {
+	r, ok := s.copyRequest(r)
+	if !ok {
+		return
+	}
+	select {
+	case s.queue <- r:
+	case <-ctx.Done():
+		s.relay.Drop(relay.DropClosed)
+		s.recycle(r)
+	}
+}
+
+func (s *Server) copyRequest(r *request) (*request, bool) {
+	if len(r.bytes) > maxControlFrame {
+		s.relay.Drop(relay.DropControlBig)
+		return nil, false
+	}
+	buf := s.buffers.Get().(*[maxControlFrame]byte)
+	r.bytes = buf[:copy(buf[:], r.bytes)]
+	return r, true
+}
+
+func (s *Server) recycle(r *request) {
+	s.buffers.Put((*[maxControlFrame]byte)(r.bytes[:maxControlFrame]))
+}
+
+// controlLoop answers control requests, one at a time, until ctx ends.
+func (s *Server) controlLoop(ctx context.Context) {
+	for {
+		select {
+		case r := <-s.queue:
+			s.handle(r)
+			s.recycle(r)
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/maitred/maitred/pkg/relay"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// idleTimeout is how long a connection without an allocation may stay silent.
+	idleTimeout = 30 * time.Second
+	// allocatedTimeout is the same with an allocation: longer than any client waits before it refreshes permission or channel.
+	allocatedTimeout = 15 * time.Minute
+	// writeTimeout is how long a client may take to accept what is written to it.
+	writeTimeout = 15 * time.Second
+	// deadlineStep is how much a read deadline may be out of date, so that it is not set for every message.
+	deadlineStep = 5 * time.Second
+)
+
+// conn is a client on a stream. The reader feeds the packet path; a writer of its own empties the queue.
+type conn struct {
+	// fixed after construction
+	id     uint64
+	server *Server
+	net    net.Conn
+	addr   netip.AddrPort
+	out    *outQueue
+
+	mu      sync.Mutex
+	session *relay.Session // nil without an allocation
+	gone    bool           // the reader has ended; no session is taken on any more
+}
+
+// conns are all open connections, with the count for each address that the limit needs.
+type conns struct {
+	mu     sync.Mutex
+	open   map[*conn]struct{}
+	perIP  map[netip.Addr]int
+	lastID uint64
+	closed bool
+	wait   sync.WaitGroup
+}
+
+// acceptStreams takes connections until the listener is closed.
+func (s *Server) acceptStreams(ctx context.Context, l net.Listener) error {
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.serveStream(ctx, c)
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		default: // out of file descriptors, or a connection that was reset before it was accepted: wait, and go on
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.capacityLog.Do(func() {
+				s.log.Warn("cannot accept a TURN connection (repeated lines are left out)", "error", err)
+			})
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// serveStream starts the connection's goroutines, unless its address has too many connections already.
+func (s *Server) serveStream(ctx context.Context, nc net.Conn) {
+	addr, ok := netip.AddrFromSlice(nc.RemoteAddr().(*net.TCPAddr).IP)
+	if !ok {
+		nc.Close()
+		return
+	}
+	port := uint16(nc.RemoteAddr().(*net.TCPAddr).Port)
+	c := &conn{server: s, net: nc, addr: netip.AddrPortFrom(addr.Unmap(), port), out: newOutQueue(s.config.StreamQueue)}
+	if !s.conns.add(c, s.config.ConnectionsPerIP) {
+		nc.Close()
+		s.capacityLog.Do(func() {
+			s.log.Warn("too many TURN connections from one address, see turn.limits.connections_per_ip (repeated lines are left out)", "client", c.addr)
+		})
+		return
+	}
+	go c.serve(ctx)
+}
+
+func (cs *conns) add(c *conn, perIP int) bool {
+	ip := quotaAddr(c.addr.Addr())
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.closed || perIP > 0 && cs.perIP[ip] >= perIP {
+		return false
+	}
+	cs.lastID++
+	c.id = cs.lastID
+	cs.open[c] = struct{}{}
+	cs.perIP[ip]++
+	cs.wait.Add(1)
+	return true
+}
+
+func (cs *conns) remove(c *conn) {
+	ip := quotaAddr(c.addr.Addr())
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.open, c)
+	if cs.perIP[ip]--; cs.perIP[ip] == 0 {
+		delete(cs.perIP, ip)
+	}
+	cs.wait.Done()
+}
+
+// closeAll ends every connection and waits for their goroutines.
+func (cs *conns) closeAll() {
+	cs.mu.Lock()
+	cs.closed = true
+	for c := range cs.open {
+		c.net.Close()
+	}
+	cs.mu.Unlock()
+	cs.wait.Wait()
+}
+
+// serve runs reader and writer until the connection ends, and ends its allocation with it.
+func (c *conn) serve(ctx context.Context) {
+	defer c.server.conns.remove(c)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer c.net.Close()
+		return c.writeLoop()
+	})
+	err := c.readLoop(ctx)
+	c.mu.Lock()
+	c.gone = true
+	c.mu.Unlock()
+	if a := c.server.find(clientKey{c.addr, c.id}); a != nil {
+		c.server.end(a, &endLost)
+	}
+	c.out.close()
+	c.net.Close()
+	c.server.log.Debug("TURN connection ended", "client", c.addr, "read", err, "write", g.Wait())
+}
+
+func (c *conn) readLoop(ctx context.Context) error {
+	frames := newFrameReader(c.net)
+	var deadline time.Time
+	for {
+		s := c.present()
+		timeout, limit := idleTimeout, maxControlFrame
+		if s != nil {
+			timeout, limit = allocatedTimeout, maxFrame+3
+		}
+		if now := time.Now(); now.Add(timeout).Sub(deadline).Abs() > deadlineStep {
+			deadline = now.Add(timeout)
+			if err := c.net.SetReadDeadline(deadline); err != nil {
+				return err
+			}
+		}
+		p, err := frames.next(limit)
+		if err != nil {
+			return err
+		}
+		p.From = c.addr
+		switch c.server.relay.Input(p, s) {
+		case relay.Reply:
+			c.server.relay.Drop(c.Write(p.Payload()))
+		case relay.Control:
+			// A stream client does not repeat a request that is lost, so this one waits; it holds up nobody else.
+			c.server.submit(ctx, &request{from: c.addr, conn: c, bytes: p.Payload()})
+		}
+	}
+}
+
+func (c *conn) writeLoop() error {
+	var b []byte
+	for {
+		var ok bool
+		if b, ok = c.out.take(b); !ok {
+			return nil
+		}
+		if err := c.net.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
+		if _, err := c.net.Write(b); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *conn) present() *relay.Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session
+}
+
+// adopt takes the session on, unless the connection has ended.
+func (c *conn) adopt(s *relay.Session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.gone {
+		c.session = s
+	}
+	return !c.gone
+}
+
+// release lets go of the session. From now on the connection counts as idle.
+func (c *conn) release(s *relay.Session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == s {
+		c.session = nil
+		_ = c.net.SetReadDeadline(time.Now().Add(idleTimeout)) // fails only on a connection that has ended
+	}
+}
+
+// Write implements relay.Client.
+func (c *conn) Write(b []byte) relay.Drop {
+	dropped, ok := c.out.put(b)
+	for range dropped {
+		c.server.relay.Drop(relay.DropQueueFull)
+	}
+	if !ok {
+		return relay.DropQueueFull
+	}
+	return relay.DropNone
+}
+
+// Addr implements relay.Client.
+func (c *conn) Addr() netip.AddrPort { return c.addr }
+
+// Transport implements relay.Client.
+func (c *conn) Transport() relay.Transport { return relay.TCP }
