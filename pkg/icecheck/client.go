@@ -1,0 +1,149 @@
+package icecheck
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/pion/stun"
+)
+
+// client exchanges requests and responses with one server.
+type client struct {
+	conn   net.Conn
+	stream bool
+	stop   func() bool
+}
+
+// auth is the long-term credential with what the server's challenges added to it.
+type auth struct {
+	username, password string
+	realm              stun.Realm
+	nonce              stun.Nonce
+}
+
+// dial connects. The connection breaks off when ctx ends.
+func dial(ctx context.Context, u serverURL) (*client, error) {
+	address := net.JoinHostPort(u.host, u.port)
+	conn, err := new(net.Dialer).DialContext(ctx, u.network, address)
+	if err != nil {
+		return nil, err
+	}
+	if u.tls {
+		secure := tls.Client(conn, &tls.Config{ServerName: u.host, MinVersion: tls.VersionTLS12, NextProtos: []string{"stun.turn"}})
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("TLS: %w", err), conn.Close())
+		}
+		conn = secure
+	}
+	c := &client{conn: conn, stream: u.network == "tcp"}
+	c.stop = context.AfterFunc(ctx, func() { c.conn.Close() })
+	return c, nil
+}
+
+func (c *client) close() {
+	c.stop()
+	c.conn.Close()
+}
+
+// exchange sends a request, with a credential if a is not nil, and returns the success response. Fresh nonces are taken up
+// (438, and the first 401). Error responses come back as *CodeError.
+func (c *client) exchange(ctx context.Context, method stun.Method, a *auth, attributes ...stun.RawAttribute) (*stun.Message, error) {
+	for attempt := 0; ; attempt++ {
+		response, err := c.roundTrip(ctx, request(method, a, attributes))
+		if err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return nil, err
+		}
+		if response.Type.Class == stun.ClassSuccessResponse {
+			return response, nil
+		}
+		var code stun.ErrorCodeAttribute
+		if err := code.GetFrom(response); err != nil {
+			return nil, fmt.Errorf("an error response without a code: %w", err)
+		}
+		challenged := code.Code == stun.CodeStaleNonce || code.Code == stun.CodeUnauthorized && a != nil && a.nonce == nil
+		if !challenged || a == nil || attempt > 2 {
+			return nil, &CodeError{int(code.Code), string(code.Reason)}
+		}
+		if err := response.Parse(&a.realm, &a.nonce); err != nil {
+			return nil, fmt.Errorf("a challenge without realm or nonce: %w", err)
+		}
+	}
+}
+
+func request(method stun.Method, a *auth, attributes []stun.RawAttribute) *stun.Message {
+	m := stun.MustBuild(stun.TransactionID, stun.NewType(method, stun.ClassRequest))
+	for _, attribute := range attributes {
+		m.Add(attribute.Type, attribute.Value)
+	}
+	if a != nil && a.nonce != nil {
+		m.Add(stun.AttrUsername, []byte(a.username))
+		m.Add(stun.AttrRealm, a.realm)
+		m.Add(stun.AttrNonce, a.nonce)
+		key := stun.NewLongTermIntegrity(a.username, a.realm.String(), a.password)
+		_ = key.AddTo(m) // fails only behind a FINGERPRINT
+	}
+	_ = stun.Fingerprint.AddTo(m) // only computes
+	return m
+}
+
+// firstWait is the first retransmission interval over UDP; it doubles (RFC 8489 section 6.2.1).
+const firstWait = 500 * time.Millisecond
+
+// roundTrip sends the request, over UDP again and again, until its response arrives.
+func (c *client) roundTrip(ctx context.Context, m *stun.Message) (*stun.Message, error) {
+	for wait := firstWait; ; wait *= 2 {
+		if _, err := c.conn.Write(m.Raw); err != nil {
+			return nil, err
+		}
+		if !c.stream {
+			if err := c.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+				return nil, err
+			}
+		}
+		response, err := c.receive(m.TransactionID)
+		var timeout net.Error
+		if err == nil || c.stream || ctx.Err() != nil || !errors.As(err, &timeout) || !timeout.Timeout() {
+			return response, err
+		}
+	}
+}
+
+// receive reads until the response with that transaction ID.
+func (c *client) receive(id [stun.TransactionIDSize]byte) (*stun.Message, error) {
+	buf := make([]byte, 64<<10+20)
+	for {
+		b, err := c.readMessage(buf)
+		if err != nil {
+			return nil, err
+		}
+		m := &stun.Message{Raw: append([]byte(nil), b...)}
+		if m.Decode() == nil && m.TransactionID == id {
+			return m, nil
+		}
+	}
+}
+
+func (c *client) readMessage(buf []byte) ([]byte, error) {
+	if !c.stream {
+		n, err := c.conn.Read(buf)
+		return buf[:n], err
+	}
+	if _, err := io.ReadFull(c.conn, buf[:20]); err != nil {
+		return nil, err
+	}
+	n := 20 + int(binary.BigEndian.Uint16(buf[2:]))
+	if buf[0]>>6 != 0 {
+		return nil, errors.New("the server does not speak STUN")
+	}
+	_, err := io.ReadFull(c.conn, buf[20:n])
+	return buf[:n], err
+}

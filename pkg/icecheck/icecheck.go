@@ -1,0 +1,139 @@
+// Package icecheck tries STUN and TURN servers from outside, as a client: it sends what a browser sends first and says in words what
+// came back.
+package icecheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/pion/stun"
+)
+
+// Target is a server to try. Username and Password are for turn: and turns: URLs.
+type Target struct {
+	URL                string // stun:, turn: or turns:, as in an RTCIceServer (RFC 7064, RFC 7065)
+	Username, Password string
+}
+
+// Result is what came of one target.
+type Result struct {
+	URL     string         `json:"url"`
+	Mapped  netip.AddrPort `json:"mapped,omitzero"`  // the address that the server saw
+	Relayed netip.AddrPort `json:"relayed,omitzero"` // the address that it allocated; only for turn: and turns:
+	Took    time.Duration  `json:"took"`             // from the first byte sent, in nanoseconds
+	Err     error          `json:"-"`
+}
+
+// Timeout bounds one check when its context does not: as long as a STUN client waits (RFC 8489 section 6.2.1), shortened to what a
+// person waits.
+const Timeout = 10 * time.Second
+
+// CodeError is an error response.
+type CodeError struct {
+	Code   int
+	Reason string // the server's words
+}
+
+func (e *CodeError) Error() string {
+	advice := map[int]string{
+		401: "the server does not accept the credential: wrong password, expired, or another secret",
+		403: "forbidden by the server's policy",
+		437: "the server believes that this address has an allocation already",
+		441: "the credential differs from the one that the allocation was made with",
+		442: "the server does not relay the transport that was asked for",
+		486: "the quota of allocations is used up",
+		508: "the server has no relay port to give",
+	}[e.Code]
+	if advice == "" {
+		return fmt.Sprintf("error %d %s", e.Code, e.Reason)
+	}
+	return fmt.Sprintf("error %d %s: %s", e.Code, e.Reason, advice)
+}
+
+// Check tries one target: a Binding request for stun:, an allocation that is given up at once for turn: and turns:.
+func Check(ctx context.Context, t Target) Result {
+	r := Result{URL: t.URL}
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	u, err := parseURL(t.URL)
+	if err != nil {
+		r.Err = err
+		return r
+	}
+	start := time.Now()
+	c, err := dial(ctx, u)
+	if err != nil {
+		r.Err = fmt.Errorf("cannot reach the server: %w", err)
+		return r
+	}
+	defer c.close()
+	if u.relay {
+		r.Mapped, r.Relayed, r.Err = c.allocate(ctx, t.Username, t.Password)
+	} else {
+		r.Mapped, r.Err = c.bind(ctx)
+	}
+	r.Took = time.Since(start)
+	if errors.Is(r.Err, context.DeadlineExceeded) {
+		r.Err = errors.New("no answer: the server is down, or a firewall lets nothing through")
+	}
+	return r
+}
+
+// bind asks for the address that the server sees.
+func (c *client) bind(ctx context.Context) (mapped netip.AddrPort, err error) {
+	m, err := c.exchange(ctx, stun.MethodBinding, nil)
+	if err != nil {
+		return mapped, err
+	}
+	return mappedAddress(m)
+}
+
+// allocate takes the long-term credential mechanism through its two steps (RFC 8489 section 9.2, RFC 8656 section 7) and gives the
+// allocation up again.
+func (c *client) allocate(ctx context.Context, username, password string) (mapped, relayed netip.AddrPort, err error) {
+	transport := stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
+	_, err = c.exchange(ctx, stun.MethodAllocate, nil, transport)
+	var refused *CodeError
+	switch {
+	case err == nil:
+		return mapped, relayed, errors.New("the server relays for everybody: it asked for no credential")
+	case !errors.As(err, &refused) || refused.Code != 401:
+		return mapped, relayed, err
+	case username == "":
+		return mapped, relayed, errors.New("the server asks for a credential: give a username and a password")
+	}
+	auth := &auth{username: username, password: password}
+	m, err := c.exchange(ctx, stun.MethodAllocate, auth, transport)
+	if err != nil {
+		return mapped, relayed, err
+	}
+	if mapped, err = mappedAddress(m); err != nil {
+		return mapped, relayed, err
+	}
+	var x stun.XORMappedAddress
+	if err := x.GetFromAs(m, stun.AttrXORRelayedAddress); err != nil {
+		return mapped, relayed, fmt.Errorf("the server allocated, but told no relayed address: %w", err)
+	}
+	relayed = addrPort(x)
+	_, err = c.exchange(ctx, stun.MethodRefresh, auth, stun.RawAttribute{Type: stun.AttrLifetime, Value: make([]byte, 4)})
+	if err != nil {
+		return mapped, relayed, fmt.Errorf("the server allocated, but the allocation could not be given up: %w", err)
+	}
+	return mapped, relayed, nil
+}
+
+func mappedAddress(m *stun.Message) (netip.AddrPort, error) {
+	var x stun.XORMappedAddress
+	if err := x.GetFrom(m); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("the answer holds no mapped address: %w", err)
+	}
+	return addrPort(x), nil
+}
+
+func addrPort(x stun.XORMappedAddress) netip.AddrPort {
+	ip, _ := netip.AddrFromSlice(x.IP) // the attribute's decoder made it 4 or 16 bytes
+	return netip.AddrPortFrom(ip.Unmap(), uint16(x.Port))
+}
