@@ -1,0 +1,40 @@
+// Package cluster carries what happens in a room to every node that has members of it.
+//
+// It knows rooms by name only and does not look into the messages. One node alone uses [Memory]; a message
+// broker can stand behind the same [Bus] when there are several.
+package cluster
+
+import "errors"
+
+// ErrClosed is returned by a Topic after Close.
+var ErrClosed = errors.New("cluster: topic closed")
+
+// Event is one message on its way to members of a room.
+type Event struct {
+	// From is the member the message is about or from. It does not get the message itself unless To says so.
+	From string
+	// To is the one member that gets the message; empty means everybody in the room but From.
+	To string
+	// Type names the kind of message, so that a receiver need not parse it.
+	Type string
+	// Message is what the members get. Nobody changes it after it was published.
+	Message []byte
+}
+
+// Bus connects the nodes that a room spans.
+type Bus interface {
+	// Subscribe opens the room's topic. deliver is called for every event of the room, one at a time, those
+	// published through the returned Topic included; events of one publisher come in its order. deliver may run
+	// inside Publish, so it must not block and must not publish. Subscribe does not wait for the network.
+	Subscribe(room string, deliver func(Event)) (Topic, error)
+}
+
+// Topic is one node's place in a room.
+type Topic interface {
+	// Publish hands the event to every subscriber of the room. It does not wait for the network: an event
+	// that cannot be queued is an error. After Close it returns ErrClosed.
+	Publish(Event) error
+	// Close ends the subscription; deliver is not called after it returned. A second Close does nothing.
+	// It must not be called from deliver.
+	Close()
+}

@@ -1,0 +1,100 @@
+package cluster_test
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/maitred/maitred/pkg/cluster"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// log keeps what a subscriber got.
+type log struct{ got []string }
+
+func (l *log) deliver(ev cluster.Event) { l.got = append(l.got, ev.Type) }
+
+func subscribe(t *testing.T, b cluster.Bus, room string, deliver func(cluster.Event)) cluster.Topic {
+	t.Helper()
+	topic, err := b.Subscribe(room, deliver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(topic.Close)
+	return topic
+}
+
+func publish(t *testing.T, topic cluster.Topic, types ...string) {
+	t.Helper()
+	for _, typ := range types {
+		if err := topic.Publish(cluster.Event{Type: typ}); err != nil {
+			t.Fatalf("publish %s: %v", typ, err)
+		}
+	}
+}
+
+func TestMemoryReachesAllSubscribersOfTheRoom(t *testing.T) {
+	b := cluster.NewMemory()
+	var one, two, other log
+	first := subscribe(t, b, "r", one.deliver)
+	second := subscribe(t, b, "r", two.deliver)
+	subscribe(t, b, "other", other.deliver)
+	publish(t, first, "a", "b")
+	publish(t, second, "c")
+	want := []string{"a", "b", "c"}
+	if !slices.Equal(one.got, want) || !slices.Equal(two.got, want) {
+		t.Errorf("got %v and %v, want %v", one.got, two.got, want)
+	}
+	if len(other.got) != 0 {
+		t.Errorf("another room got %v", other.got)
+	}
+}
+
+func TestMemoryClose(t *testing.T) {
+	b := cluster.NewMemory()
+	var one, two log
+	first := subscribe(t, b, "r", one.deliver)
+	second := subscribe(t, b, "r", two.deliver)
+	first.Close()
+	first.Close()
+	if err := first.Publish(cluster.Event{Type: "a"}); !errors.Is(err, cluster.ErrClosed) {
+		t.Errorf("publish after close: %v", err)
+	}
+	publish(t, second, "b")
+	if len(one.got) != 0 || !slices.Equal(two.got, []string{"b"}) {
+		t.Errorf("got %v and %v", one.got, two.got)
+	}
+	second.Close()
+	var three log
+	publish(t, subscribe(t, b, "r", three.deliver), "c") // the room can be opened again
+	if !slices.Equal(three.got, []string{"c"}) {
+		t.Errorf("got %v", three.got)
+	}
+}
+
+func TestMemoryOneOrderForAll(t *testing.T) {
+	const publishers, events = 8, 200
+	b := cluster.NewMemory()
+	var one, two []cluster.Event
+	topic := subscribe(t, b, "r", func(ev cluster.Event) { one = append(one, ev) })
+	subscribe(t, b, "r", func(ev cluster.Event) { two = append(two, ev) })
+	var all sync.WaitGroup
+	for p := range publishers {
+		all.Go(func() {
+			for range events {
+				if err := topic.Publish(cluster.Event{From: string(rune('a' + p))}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	same := func(a, b cluster.Event) bool { return a.From == b.From }
+	if len(one) != publishers*events || !slices.EqualFunc(one, two, same) {
+		t.Errorf("%d and %d events, or not in one order", len(one), len(two))
+	}
+}

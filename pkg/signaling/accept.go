@@ -1,0 +1,131 @@
+package signaling
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// accept upgrades a request that may be upgraded; otherwise it has answered it with an error.
+func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, net.Conn, error) {
+	if err := checkOrigin(r, h.opts.AllowedOrigins); err != nil {
+		problem(w, http.StatusForbidden, err.Error())
+		return nil, nil, err
+	}
+	if isUpgrade(r) && !offers(r, Subprotocol) {
+		err := fmt.Errorf("this server speaks the WebSocket subprotocol %s, which the client did not offer", Subprotocol)
+		problem(w, http.StatusBadRequest, err.Error())
+		return nil, nil, err
+	}
+	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout}
+	ws, err := websocket.Accept(hj, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{Subprotocol},
+		InsecureSkipVerify: true, // the origin is checked above
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	ws.SetReadLimit(h.opts.MessageSize)
+	return ws, hj.conn, nil
+}
+
+// checkOrigin lets pass what is no browser, pages of the same origin, and origins that a pattern allows.
+func checkOrigin(r *http.Request, allowed []string) error {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return nil
+	}
+	u, err := url.Parse(strings.ToLower(origin))
+	if err != nil {
+		u = &url.URL{}
+	}
+	if u.Host != "" && withoutPort(u.Host, u.Scheme) == withoutPort(strings.ToLower(r.Host), u.Scheme) {
+		return nil
+	}
+	for _, pattern := range allowed {
+		target := u.Host
+		if strings.Contains(pattern, "://") {
+			target = u.Scheme + "://" + u.Host
+		}
+		// A pattern that is not valid matches nothing.
+		if ok, _ := path.Match(strings.ToLower(pattern), target); ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("pages of %q may not connect to this server: its operator can allow it with signaling.allowed_origins", shorten(origin))
+}
+
+// withoutPort drops the scheme's default port, which browsers leave out of Origin and some proxies add to Host.
+func withoutPort(host, scheme string) string {
+	switch scheme {
+	case "http":
+		return strings.TrimSuffix(host, ":80")
+	case "https":
+		return strings.TrimSuffix(host, ":443")
+	}
+	return host
+}
+
+func isUpgrade(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+func offers(r *http.Request, subprotocol string) bool {
+	for _, v := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for p := range strings.SplitSeq(v, ",") {
+			if strings.TrimSpace(p) == subprotocol {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// problem answers with application/problem+json (RFC 9457).
+func problem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	// The connection is all that can fail.
+	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+}
+
+// hijacker hands websocket.Accept a connection of which every write is bounded in time, and keeps it: closing it is
+// the one way to end a WebSocket at once, whatever it is doing.
+type hijacker struct {
+	http.ResponseWriter
+	timeout time.Duration
+	conn    net.Conn
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.conn = &deadlineConn{conn, h.timeout}
+	rw.Writer.Reset(h.conn)
+	return h.conn, rw, nil
+}
+
+type deadlineConn struct {
+	net.Conn
+	timeout time.Duration
+}
+
+// Write implements net.Conn. The deadline is per call, so that an idle connection has none that passes.
+func (c *deadlineConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}

@@ -1,0 +1,179 @@
+package signaling
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestDecodeClientRefuses(t *testing.T) {
+	for _, tt := range badMessages {
+		t.Run(tt.name, func(t *testing.T) {
+			m, request, err := decodeClient([]byte(tt.raw))
+			if err == nil {
+				t.Fatalf("decoded as %+v", m)
+			}
+			answer, code := wireError(err, request)
+			if answer == nil || answer.Code != CodeBadMessage || request != tt.request || (code == CloseBadMessage) != tt.fatal {
+				t.Errorf("%+v, close %d, request %q", answer, code, request)
+			}
+			if n := len(answer.Message); n == 0 || n > 150 || !utf8.ValidString(answer.Message) {
+				t.Errorf("text of %d bytes: %q", n, answer.Message)
+			}
+		})
+	}
+}
+
+func TestDecodeClient(t *testing.T) {
+	tests := []struct {
+		name, raw string
+		want      ClientMessage
+	}{
+		{"join", `{"type":"join","room":"A-z_9","name":" Zoë 👩‍💻 "}`, &Join{Room: "A-z_9", Name: "Zoë 👩‍💻"}},
+		{"join with everything", `{"name":"n","resume":"s","password":"p","token":"t","room":"r","type":"join"}`,
+			&Join{Room: "r", Name: "n", Token: "t", Password: "p", Resume: "s"}},
+		{"longest room", `{"type":"join","room":"` + strings.Repeat("r", 64) + `","name":"n"}`, &Join{Room: strings.Repeat("r", 64), Name: "n"}},
+		{"longest name", `{"type":"join","room":"r","name":"` + strings.Repeat("ä", 64) + `"}`, &Join{Room: "r", Name: strings.Repeat("ä", 64)}},
+		{"space around", " \r\n\t{ \"type\" : \"ice\" } ", &ICE{}},
+		{"brackets in a string", `{"type":"broadcast","data":"` + strings.Repeat("[", 100) + `\""}`,
+			&Broadcast{Data: json.RawMessage(`"` + strings.Repeat("[", 100) + `\""`)}},
+		{"deepest data", `{"type":"broadcast","data":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `}`,
+			&Broadcast{Data: json.RawMessage(strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1))}},
+		{"null data", `{"type":"signal","to":"x","data":null}`, &Signal{To: "x", Data: json.RawMessage("null")}},
+		{"update", `{"type":"update","state":{}}`, &Update{State: json.RawMessage("{}")}},
+		{"leave", `{"type":"leave"}`, &Leave{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m, typ, err := decodeClient([]byte(tt.raw))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if typ != tt.want.Type() || !reflect.DeepEqual(m, tt.want) {
+				t.Errorf("got %s %+v, want %+v", typ, m, tt.want)
+			}
+		})
+	}
+}
+
+func TestTablesKnowTheirTypes(t *testing.T) {
+	for typ, newMessage := range clientMessages {
+		if got := newMessage().Type(); got != typ {
+			t.Errorf("%q is listed as %q", got, typ)
+		}
+	}
+	for typ, newMessage := range serverMessages {
+		if got := newMessage().Type(); got != typ {
+			t.Errorf("%q is listed as %q", got, typ)
+		}
+	}
+}
+
+func TestClientMessagesAreEncodedAsTheyAreDecoded(t *testing.T) {
+	for _, want := range []ClientMessage{
+		&Join{Room: "r", Name: "n", Token: "t", Password: "p", Resume: "s"}, &Signal{To: "m", Data: json.RawMessage("1")},
+		&Broadcast{Data: json.RawMessage("{}")}, &Update{State: json.RawMessage("{}")}, &ICE{}, &Leave{},
+	} {
+		raw, err := Encode(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := decodeClient(raw); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s came back as %+v, %v", raw, got, err)
+		}
+	}
+}
+
+func TestEncode(t *testing.T) {
+	member := Member{ID: "m", Name: "<Zoë>", Role: RoleMember, State: json.RawMessage(`{"a":1}`)}
+	for _, m := range []ServerMessage{
+		&Joined{Self: member, Room: Room{ID: "r"}, Members: []Member{member}, ICEServers: []ICEServer{{URLs: []string{"stun:x"}}}, TTL: 1, Resume: "s"},
+		&MemberJoined{Member: member}, &MemberUpdated{Member: member}, &MemberLeft{Member: "m", Reason: ReasonLeft},
+		&SignalFrom{From: "m", Data: json.RawMessage(`{"<":"&"}`)}, &BroadcastFrom{From: "m", Data: json.RawMessage("1")},
+		&ICEServers{ICEServers: []ICEServer{}, TTL: 2}, &Kicked{Reason: "x"}, &Draining{}, &Error{Code: CodeRoomFull, Message: "m", Request: "join"},
+	} {
+		raw, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeServer(raw)
+		if err != nil {
+			t.Fatalf("%s: %v", raw, err)
+		}
+		if !reflect.DeepEqual(got, m) {
+			t.Errorf("%s came back as %+v", raw, got)
+		}
+	}
+	data := json.RawMessage(`{ "<" : "&" }`)
+	got, err := DecodeServer(encodeRelay("broadcast", "m", data))
+	if err != nil || !reflect.DeepEqual(got, ServerMessage(&BroadcastFrom{From: "m", Data: data})) {
+		t.Errorf("relayed: %+v, %v", got, err)
+	}
+	if _, err := Encode(&Broadcast{Data: json.RawMessage("{")}); err == nil {
+		t.Error("encoded what is no JSON")
+	}
+}
+
+func TestDecodeServer(t *testing.T) {
+	if _, err := DecodeServer([]byte(`{"type":"sing"}`)); !errors.Is(err, ErrUnknownType) {
+		t.Errorf("unknown type: %v", err)
+	}
+	if m, err := DecodeServer([]byte(`{"type":"draining","new":1}`)); err != nil || m.Type() != "draining" {
+		t.Errorf("unknown field: %v, %v", m, err)
+	}
+	for _, raw := range []string{``, `[]`, `{"type":1}`, `{"type":"error","code":1}`} {
+		if m, err := DecodeServer([]byte(raw)); err == nil || errors.Is(err, ErrUnknownType) {
+			t.Errorf("%q decoded as %+v, %v", raw, m, err)
+		}
+	}
+}
+
+func TestInternalErrorsAreNotForClients(t *testing.T) {
+	if answer, code := wireError(errors.New("password of the database"), "join"); answer != nil || code != 1011 {
+		t.Errorf("%+v, close %d", answer, code)
+	}
+}
+
+// FuzzDecodeClient checks that whatever is accepted obeys the limits and can be passed on.
+func FuzzDecodeClient(f *testing.F) {
+	for _, tt := range badMessages {
+		f.Add([]byte(tt.raw))
+	}
+	for typ := range clientMessages {
+		f.Add([]byte(`{"type":"` + typ + `","room":"r","name":"n","to":"x","data":[{"a":"\"\\"}],"state":{}}`))
+	}
+	for _, example := range examples(f) {
+		f.Add([]byte(example.raw))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, typ, err := decodeClient(raw)
+		if err != nil {
+			if answer, _ := wireError(err, typ); answer == nil || len(answer.Message) > 200 {
+				t.Fatalf("error %v is not for the client", err)
+			}
+			return
+		}
+		var relayed []byte
+		switch m := m.(type) {
+		case *Join:
+			if !validRoom(m.Room) || !validName(m.Name) {
+				t.Errorf("accepted %+v", m)
+			}
+		case *Signal:
+			relayed = encodeRelay("signal", "m", m.Data)
+		case *Broadcast:
+			relayed = encodeRelay("broadcast", "m", m.Data)
+		case *Update:
+			relayed = mustEncode(&MemberUpdated{Member: Member{State: m.State}})
+		}
+		if relayed == nil {
+			return
+		}
+		if _, err := DecodeServer(relayed); err != nil || !utf8.Valid(relayed) || tooDeep(relayed[1:]) {
+			t.Errorf("passed on as %q: %v", relayed, err)
+		}
+	})
+}

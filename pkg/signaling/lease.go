@@ -1,0 +1,35 @@
+package signaling
+
+import (
+	"sync"
+	"time"
+)
+
+// lease orders the credentials of one member: none is minted after the member was released.
+type lease struct {
+	mu    sync.Mutex
+	ended bool
+}
+
+// mint asks the provider for ICE servers. It returns none when the lease has ended.
+func (l *lease) mint(p ICEProvider, memberID, host string) ([]ICEServer, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p == nil || l.ended {
+		return []ICEServer{}, 0
+	}
+	servers, ttl := p.ICEServers(memberID, host)
+	if servers == nil {
+		servers = []ICEServer{} // [] in JSON, not null
+	}
+	return servers, ttl
+}
+
+// end reports true the first time.
+func (l *lease) end() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := !l.ended
+	l.ended = true
+	return first
+}

@@ -1,0 +1,246 @@
+package signaling
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Message is one message of the protocol: a ClientMessage or a ServerMessage.
+type Message interface {
+	// Type is the value of the message's field "type".
+	Type() string
+}
+
+// ClientMessage is a message from a client to the server; only this package has types of it.
+type ClientMessage interface {
+	Message
+	// decode takes the message's fields and checks them. Its errors are for the client.
+	decode(*fields) error
+}
+
+// ServerMessage is a message from the server to a client; only this package has types of it.
+type ServerMessage interface {
+	Message
+	fromServer()
+}
+
+// Member is one participant as the others see it.
+type Member struct {
+	ID    string          `json:"id"`
+	Name  string          `json:"name"`
+	Role  Role            `json:"role"`
+	State json.RawMessage `json:"state"` // an object that the member itself sets; {} at first
+}
+
+// Room is a room as its members see it.
+type Room struct {
+	ID string `json:"id"` // the name that Join gave
+}
+
+// Join asks for a seat in a room; it is the first message of a connection.
+type Join struct {
+	Room string `json:"room"`
+	Name string `json:"name"`
+	// Token and Password are part of the protocol, but nothing asks for them yet.
+	Token    string `json:"token,omitempty"`
+	Password string `json:"password,omitempty"`
+	// Resume is Joined.Resume of a lost connection: the member takes its seat back if that still exists.
+	Resume string `json:"resume,omitempty"`
+}
+
+// Signal sends data to one member.
+type Signal struct {
+	To   string          `json:"to"`
+	Data json.RawMessage `json:"data"`
+}
+
+// Broadcast sends data to every other member.
+type Broadcast struct {
+	Data json.RawMessage `json:"data"`
+}
+
+// Update replaces the sender's state, an object, and tells everybody.
+type Update struct {
+	State json.RawMessage `json:"state"`
+}
+
+// ICE asks for fresh ICE servers.
+type ICE struct{}
+
+// Leave gives the seat up and ends the connection.
+type Leave struct{}
+
+// Joined answers Join.
+type Joined struct {
+	Self    Member   `json:"self"`
+	Room    Room     `json:"room"`
+	Members []Member `json:"members"` // the others, in the order in which they joined
+	// ICEServers are valid for TTL seconds.
+	ICEServers []ICEServer `json:"iceServers"`
+	TTL        int         `json:"ttl"`
+	// Resume is the secret that brings this seat back after a lost connection.
+	Resume string `json:"resume"`
+}
+
+// MemberJoined tells of a new member.
+type MemberJoined struct {
+	Member Member `json:"member"`
+}
+
+// MemberUpdated tells of a member's new state or role.
+type MemberUpdated struct {
+	Member Member `json:"member"`
+}
+
+// MemberLeft tells that a member is gone for good.
+type MemberLeft struct {
+	Member string `json:"member"` // its id
+	Reason Reason `json:"reason"`
+}
+
+// SignalFrom is a Signal as it arrives.
+type SignalFrom struct {
+	From string          `json:"from"`
+	Data json.RawMessage `json:"data"`
+}
+
+// BroadcastFrom is a Broadcast as it arrives.
+type BroadcastFrom struct {
+	From string          `json:"from"`
+	Data json.RawMessage `json:"data"`
+}
+
+// ICEServers answers ICE. TTL is in seconds.
+type ICEServers struct {
+	ICEServers []ICEServer `json:"iceServers"`
+	TTL        int         `json:"ttl"`
+}
+
+// Kicked tells that an administrator removes the member; the connection closes with 4003.
+type Kicked struct {
+	Reason string `json:"reason"`
+}
+
+// Draining tells that the server is about to stop and takes no new members.
+type Draining struct{}
+
+// Error answers a message that was refused.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`           // for people; it may change
+	Request string `json:"request,omitempty"` // the type of the refused message, where it is known
+}
+
+func (*Join) Type() string          { return "join" }
+func (*Signal) Type() string        { return "signal" }
+func (*Broadcast) Type() string     { return "broadcast" }
+func (*Update) Type() string        { return "update" }
+func (*ICE) Type() string           { return "ice" }
+func (*Leave) Type() string         { return "leave" }
+func (*Joined) Type() string        { return "joined" }
+func (*MemberJoined) Type() string  { return "member-joined" }
+func (*MemberUpdated) Type() string { return "member-updated" }
+func (*MemberLeft) Type() string    { return "member-left" }
+func (*SignalFrom) Type() string    { return "signal" }
+func (*BroadcastFrom) Type() string { return "broadcast" }
+func (*ICEServers) Type() string    { return "ice-servers" }
+func (*Kicked) Type() string        { return "kicked" }
+func (*Draining) Type() string      { return "draining" }
+func (*Error) Type() string         { return "error" }
+
+func (*Joined) fromServer()        {}
+func (*MemberJoined) fromServer()  {}
+func (*MemberUpdated) fromServer() {}
+func (*MemberLeft) fromServer()    {}
+func (*SignalFrom) fromServer()    {}
+func (*BroadcastFrom) fromServer() {}
+func (*ICEServers) fromServer()    {}
+func (*Kicked) fromServer()        {}
+func (*Draining) fromServer()      {}
+func (*Error) fromServer()         {}
+
+func (m *Join) decode(f *fields) error {
+	m.Room, m.Name = f.string("room"), strings.TrimSpace(f.string("name"))
+	m.Token, m.Password, m.Resume = f.string("token"), f.string("password"), f.string("resume")
+	switch {
+	case f.err != nil:
+		return f.err
+	case !validRoom(m.Room):
+		return badMessage("room must be 1 to %d of the characters A-Z a-z 0-9 - _", MaxRoomLength)
+	case !validName(m.Name):
+		return badMessage("name must be 1 to %d printable characters", MaxNameLength)
+	case len(m.Token) > MaxTokenLength, len(m.Password) > MaxTokenLength, len(m.Resume) > MaxTokenLength:
+		return badMessage("token, password and resume must be at most %d bytes", MaxTokenLength)
+	}
+	return nil
+}
+
+func (m *Signal) decode(f *fields) error {
+	m.To, m.Data = f.string("to"), f.raw("data")
+	switch {
+	case f.err != nil:
+		return f.err
+	case m.To == "":
+		return badMessage("to is missing: the id of a member")
+	}
+	return validateData(m.Data)
+}
+
+func (m *Broadcast) decode(f *fields) error {
+	m.Data = f.raw("data")
+	return validateData(m.Data)
+}
+
+func (m *Update) decode(f *fields) error {
+	m.State = f.raw("state")
+	switch {
+	case len(m.State) == 0:
+		return badMessage("state is missing: an object")
+	case m.State[0] != '{':
+		return badMessage("state must be an object")
+	case len(m.State) > MaxStateSize:
+		return badMessage("state must be at most %d bytes", MaxStateSize)
+	}
+	return nil
+}
+
+func (*ICE) decode(*fields) error   { return nil }
+func (*Leave) decode(*fields) error { return nil }
+
+func validateData(data json.RawMessage) error {
+	switch {
+	case len(data) == 0:
+		return badMessage("data is missing")
+	case len(data) > MaxDataSize:
+		return badMessage("data must be at most %d bytes", MaxDataSize)
+	}
+	return nil
+}
+
+func validRoom(s string) bool {
+	if len(s) == 0 || len(s) > MaxRoomLength {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+func validName(s string) bool {
+	if n := utf8.RuneCountInString(s); n == 0 || n > MaxNameLength {
+		return false
+	}
+	for _, r := range s {
+		// The joiners are not graphic by themselves, but Persian names and many emoji are written with them.
+		if !unicode.IsGraphic(r) && r != '\u200c' && r != '\u200d' {
+			return false
+		}
+	}
+	return true
+}
