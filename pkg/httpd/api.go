@@ -1,0 +1,187 @@
+package httpd
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+const (
+	maxBody    = 4 << 10
+	minTTL     = time.Minute
+	maxTTL     = 24 * time.Hour
+	maxUser    = 64
+	maxHostLen = 253
+)
+
+// iceRequest is the optional body of POST /api/v1/ice-servers.
+type iceRequest struct {
+	TTL  *int64 `json:"ttl"` // seconds
+	User string `json:"user"`
+}
+
+func (s *Server) iceServers(w http.ResponseWriter, r *http.Request) {
+	if !s.authorized(w, bearer(r), "the header \"Authorization: Bearer <key>\"") {
+		return
+	}
+	user, ttl, err := parseICERequest(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		writeProblem(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("The body may have at most %d bytes.", maxBody))
+	case err != nil:
+		writeProblem(w, http.StatusBadRequest, "bad_request", err.Error())
+	case s.cfg.ICE == nil:
+		writeProblem(w, http.StatusServiceUnavailable, "no_turn", "This daemon relays nothing: no TURN listener is open.")
+	default:
+		writeJSON(w, s.cfg.ICE(user, ttl, HostName(r.Host)))
+	}
+}
+
+// parseICERequest reads the body: empty, or one JSON object with no unknown
+// fields and nothing behind it. ttl 0 means that none was asked for.
+func parseICERequest(body io.Reader) (user string, ttl time.Duration, err error) {
+	var req *iceRequest
+	decoder := json.NewDecoder(body)
+	decoder.DisallowUnknownFields()
+	switch err := decoder.Decode(&req); {
+	case errors.Is(err, io.EOF):
+		return "", 0, nil
+	case err != nil:
+		return "", 0, fmt.Errorf(`the body is not {"ttl":seconds,"user":"id"}: %w`, err)
+	case req == nil:
+		return "", 0, errors.New(`the body must be an object such as {"ttl":3600,"user":"alice"}, or empty`)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		if err == nil {
+			err = errors.New("more follows")
+		}
+		return "", 0, fmt.Errorf("the body must end after one JSON object: %w", err)
+	}
+	if err := checkUser(req.User); err != nil {
+		return "", 0, err
+	}
+	if req.TTL != nil {
+		if *req.TTL < int64(minTTL/time.Second) || *req.TTL > int64(maxTTL/time.Second) {
+			return "", 0, fmt.Errorf("ttl must be between %d and %d seconds", minTTL/time.Second, maxTTL/time.Second)
+		}
+		ttl = time.Duration(*req.TTL) * time.Second
+	}
+	return req.User, ttl, nil
+}
+
+// checkUser keeps ids printable and free of the colon that separates them
+// from the expiry in a TURN username. An empty one is an anonymous user.
+func checkUser(user string) error {
+	if len(user) > maxUser {
+		return fmt.Errorf("user may have at most %d characters", maxUser)
+	}
+	for _, c := range []byte(user) {
+		if !isAlphanumeric(c) && !strings.ContainsRune("-._~@+", rune(c)) {
+			return errors.New("user may only have letters, digits and any of - . _ ~ @ +")
+		}
+	}
+	return nil
+}
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// turnREST answers as draft-uberti-behave-turn-rest-00 section 2 writes.
+func (s *Server) turnREST(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	if !s.authorized(w, query.Get("key"), "key=<key> in the query") {
+		return
+	}
+	if service := query.Get("service"); service != "turn" {
+		writeProblem(w, http.StatusBadRequest, "bad_request", "Add service=turn to the query; no other service is known.")
+		return
+	}
+	user := query.Get("username")
+	if err := checkUser(user); err != nil {
+		writeProblem(w, http.StatusBadRequest, "bad_request", err.Error())
+		return
+	}
+	if s.cfg.REST == nil {
+		writeProblem(w, http.StatusServiceUnavailable, "no_turn", "This daemon relays nothing: no TURN listener is open.")
+		return
+	}
+	writeJSON(w, s.cfg.REST(user, HostName(r.Host)))
+}
+
+// authorized answers the request itself when key is not one of ours.
+func (s *Server) authorized(w http.ResponseWriter, key, where string) bool {
+	switch {
+	case len(s.cfg.APIKeys) == 0:
+		writeProblem(w, http.StatusForbidden, "no_api_keys",
+			"This daemon has no API keys, so nobody may ask. Set api.keys (MAITRED_API_KEYS) and start it again.")
+	case key == "":
+		unauthorized(w, "Send an API key as "+where+".")
+	case !anyEqual(key, s.cfg.APIKeys):
+		unauthorized(w, "This API key is not one of api.keys.")
+	default:
+		return true
+	}
+	return false
+}
+
+func unauthorized(w http.ResponseWriter, detail string) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="maitred"`)
+	writeProblem(w, http.StatusUnauthorized, "unauthorized", detail)
+}
+
+// anyEqual compares with every key, in a time that tells nothing about them.
+// Hashing first hides the lengths.
+func anyEqual(given string, keys []string) bool {
+	sum := sha256.Sum256([]byte(given))
+	found := 0
+	for _, key := range keys {
+		want := sha256.Sum256([]byte(key))
+		found |= subtle.ConstantTimeCompare(sum[:], want[:])
+	}
+	return found == 1
+}
+
+// bearer is the token of the Authorization header, "" without one.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// HostName is the host of a Host header, bare, or "" when it is not a name
+// that could stand in a turn: URL.
+func HostName(header string) string {
+	host := bareHost(header)
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host
+	}
+	if host == "" || len(host) > maxHostLen {
+		return ""
+	}
+	for _, c := range []byte(host) {
+		if !isAlphanumeric(c) && c != '-' && c != '.' && c != '_' {
+			return ""
+		}
+	}
+	return host
+}
+
+// bareHost strips the port and the brackets of an IPv6 literal.
+func bareHost(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+}

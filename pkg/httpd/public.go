@@ -1,0 +1,84 @@
+package httpd
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The page may load what it brings along and talk to where it came from,
+// nothing else. connect-src 'self' covers the WebSocket too: CSP level 3 lets
+// 'self' match ws: and wss: of the same host (Safari since 15.4).
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+	"img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self'; manifest-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+const permissionsPolicy = "camera=(self), microphone=(self), display-capture=(self), " +
+	"geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()"
+
+func (s *Server) publicHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.site.page("index.html"))
+	mux.HandleFunc("GET /r/{room}", s.site.page("call.html"))
+	mux.HandleFunc("GET /assets/{path...}", s.site.asset)
+	mux.HandleFunc("GET /sdk/{path...}", s.site.sdk)
+	if s.cfg.Signaling != nil {
+		mux.Handle("GET /ws", s.cfg.Signaling)
+	}
+	mux.HandleFunc("POST /api/v1/ice-servers", s.iceServers)
+	mux.HandleFunc("GET /turn", s.turnREST)
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	return s.accessLog("http", secured(explained(mux)))
+}
+
+// secured puts the headers on every answer, errors and pages alike.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentSecurityPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Permissions-Policy", permissionsPolicy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		// Right for credentials and states; files say otherwise.
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// accessLog tells developers about requests. Never the query string, which
+// may hold a key, and never a room's name, which is all it takes to enter.
+func (s *Server) accessLog(service string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.log.Enabled(r.Context(), slog.LevelDebug) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		begin := time.Now()
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(seen, r)
+		path := r.URL.Path
+		if strings.Contains(r.Pattern, "{room}") {
+			path = r.Pattern
+		} else if strings.HasPrefix(path, "/r/") {
+			path = "/r/…"
+		}
+		s.log.Debug("request", "service", service, "method", r.Method, "path", path, "status", seen.status,
+			"client", ClientIP(r, s.cfg.TrustedProxies).String(), "took", time.Since(begin))
+	})
+}
+
+// statusWriter remembers the status. Unwrap keeps hijacking possible.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
