@@ -1,0 +1,214 @@
+// Package daemon builds the parts of maitred, starts them, and stops them in order. It is the only package that knows them all:
+//
+//	config -> credential.Authority ---------------+----------------------+
+//	                                              v                      v
+//	browser -> httpd -> /ws -> signaling.Hub -> ice.go (mint, release) -> turn.Server -> relay
+//	                -> /api, /metrics, /readyz -> this package
+//
+// Read New for what there is, Run for its life, ice.go for how a room and the relay know of each other.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/maitred/maitred/pkg/config"
+	"github.com/maitred/maitred/pkg/credential"
+	"github.com/maitred/maitred/pkg/httpd"
+	"github.com/maitred/maitred/pkg/relay"
+	"github.com/maitred/maitred/pkg/signaling"
+	"github.com/maitred/maitred/pkg/turn"
+)
+
+// Build is what the binary knows of itself.
+type Build struct{ Version, Commit, Go string }
+
+// Daemon is a whole server.
+type Daemon struct {
+	// fixed after construction
+	config    *config.Config
+	log       *slog.Logger
+	authority *credential.Authority
+	external  []netip.Addr
+	turn      *turn.Server
+	hub       *signaling.Hub
+	http      *httpd.Server
+
+	hurry     chan struct{} // closed by Hurry
+	hurryOnce sync.Once
+}
+
+// New opens every listener. Its errors say which configuration key is at fault and what to do; nothing stays open then.
+func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
+	d := &Daemon{config: c, log: log, hurry: make(chan struct{})}
+	var err error
+	if d.authority, err = NewAuthority(c); err != nil {
+		return nil, err
+	}
+	d.external = externalAddresses(c.TURN.ExternalIP, log)
+	if d.turn, err = turn.New(d.turnConfig()); err != nil {
+		return nil, err
+	}
+	d.hub = signaling.New(d.signalingOptions())
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(d.turn, d.hub.Metrics(), buildInfo(build), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if d.http, err = httpd.New(d.httpConfig(registry)); err != nil {
+		return nil, errors.Join(err, d.turn.Close())
+	}
+	d.logListeners()
+	return d, nil
+}
+
+// NewAuthority makes the authority that a daemon with this configuration has. It makes and keeps a secret where none is configured.
+func NewAuthority(c *config.Config) (*credential.Authority, error) {
+	secrets := c.TURN.Secrets
+	if len(secrets) == 0 {
+		generated, err := credential.LoadOrCreateSecret(c.StateDir)
+		if err != nil {
+			return nil, fmt.Errorf("state_dir: %w (set state_dir to a directory that can be written, or turn.secrets)", err)
+		}
+		secrets = []string{generated}
+	}
+	return credential.New(c.TURN.Realm, secrets)
+}
+
+func (d *Daemon) turnConfig() turn.Config {
+	t := d.config.TURN
+	return turn.Config{
+		UDP: t.UDP, TCP: t.TCP,
+		External: d.external, RelayPorts: relay.PortRange{Min: t.RelayPorts.Min, Max: t.RelayPorts.Max},
+		Authority:            d.authority,
+		Quota:                turn.Quota(t.Quota),
+		Peers:                turn.Peers{Allow: t.AllowPeers, Deny: t.DenyPeers},
+		UnauthenticatedPerIP: t.Limits.UnauthenticatedPerIP,
+		ConnectionsPerIP:     t.Limits.ConnectionsPerIP,
+		PeersPerAllocation:   t.Limits.PeersPerAllocation,
+		StreamQueue:          int(t.Limits.StreamQueue),
+		Log:                  d.log,
+	}
+}
+
+func (d *Daemon) signalingOptions() signaling.Options {
+	s := d.config.Signaling
+	return signaling.Options{
+		AllowedOrigins: s.AllowedOrigins, MaxMembers: s.MaxMembers, MaxRooms: s.MaxRooms,
+		Resume:      noneIfZero(s.Resume),
+		MessageSize: int64(s.MaxMessage), Queue: s.Queue,
+		ConnectionsPerIP:  noneIfZero(s.Limits.ConnectionsPerIP),
+		JoinsPerIP:        noneIfZero(s.Limits.JoinsPerIP),
+		MessagesPerSecond: noneIfZero(s.Limits.Messages),
+		ClientIP:          func(r *http.Request) netip.Addr { return httpd.ClientIP(r, d.config.HTTP.TrustedProxies) },
+		ICE:               d, Releaser: d,
+		Log: d.log,
+	}
+}
+
+// noneIfZero translates "0 means none" of the configuration to the options where a negative number does.
+func noneIfZero[T int | time.Duration](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
+}
+
+func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
+	return httpd.Config{
+		Listen: d.config.HTTP.Listen, AdminListen: d.config.Admin.Listen, AdminToken: d.config.Admin.Token,
+		TrustedProxies: d.config.HTTP.TrustedProxies, APIKeys: d.config.API.Keys,
+		Signaling: d.hub,
+		ICE:       d.apiICEServers, REST: d.apiREST,
+		Ready: d.ready, Metrics: metrics,
+		Rooms:       func() any { return d.hub.Rooms() },
+		Allocations: func() any { return d.turn.Allocations() },
+		Kick:        func(room, member string) bool { return d.hub.Kick(room, member, "removed by the administrator") },
+		Log:         d.log,
+	}
+}
+
+func buildInfo(b Build) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "maitred_build_info", Help: "Always 1; the labels say what is running.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "go": b.Go}})
+	g.Set(1)
+	return g
+}
+
+// Run serves until ctx ends, drains and stops. It returns nil after an orderly stop, and the cause when a part fails on its own.
+func (d *Daemon) Run(ctx context.Context) error {
+	g, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	httpCtx, stopHTTP := context.WithCancel(failed)
+	turnCtx, stopTURN := context.WithCancel(failed)
+	hubCtx, stopHub := context.WithCancel(failed)
+	defer stopHTTP()
+	defer stopTURN()
+	defer stopHub()
+	httpDone := make(chan struct{})
+	g.Go(func() error { defer close(httpDone); return d.http.Run(httpCtx) })
+	g.Go(func() error { return d.turn.Run(turnCtx) })
+	g.Go(func() error { return d.hub.Run(hubCtx) })
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			d.drain(failed)
+		case <-failed.Done():
+		}
+		err := d.closeHub()
+		stopHub()
+		stopHTTP()
+		<-httpDone
+		stopTURN()
+		return err
+	})
+	err := g.Wait()
+	d.log.Info("stopped")
+	return err
+}
+
+// drainPoll is how often drain looks whether everybody has gone.
+const drainPoll = 50 * time.Millisecond
+
+// drain tells everybody and waits until they have gone, as long as the configuration gives them.
+func (d *Daemon) drain(failed context.Context) {
+	d.log.Info("draining: no new calls; a second signal stops at once", "timeout", d.config.DrainTimeout)
+	d.http.SetDraining()
+	d.turn.Drain()
+	d.hub.Drain()
+	ctx, cancel := context.WithTimeout(failed, d.config.DrainTimeout)
+	defer cancel()
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for len(d.hub.Rooms()) > 0 || len(d.turn.Allocations()) > 0 {
+		select {
+		case <-tick.C:
+		case <-d.hurry:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// closeTimeout is how long members' connections may take to close. It begins when draining has ended.
+const closeTimeout = 5 * time.Second
+
+func (d *Daemon) closeHub() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := d.hub.Close(ctx); err != nil {
+		d.log.Warn("connections were cut that did not close in time", "error", err)
+	}
+	return nil
+}
+
+// Hurry ends draining at once.
+func (d *Daemon) Hurry() { d.hurryOnce.Do(func() { close(d.hurry) }) }
