@@ -1,0 +1,193 @@
+package turn
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/netip"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/maitred/maitred/pkg/relay"
+)
+
+func channelData(n uint16, payload []byte) []byte {
+	b := binary.BigEndian.AppendUint16(nil, n)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(payload)))
+	return append(b, payload...)
+}
+
+func TestFrameReader(t *testing.T) {
+	stunMessage := append([]byte{0, 1, 0, 4, 0x21, 0x12, 0xA4, 0x42}, make([]byte, 16)...)
+	odd := channelData(0x4000, []byte("odd"))
+	even := channelData(0x4000, []byte("even"))
+	tests := []struct {
+		name  string
+		in    []byte
+		limit int
+		want  [][]byte
+		err   error
+	}{
+		{"nothing", nil, 100, nil, io.EOF},
+		{"STUN and ChannelData", append(append(append([]byte{}, stunMessage...), even...), stunMessage...), 100, [][]byte{stunMessage, even, stunMessage}, io.EOF},
+		{"padding is taken off", append(append(append([]byte{}, odd...), 0), even...), 100, [][]byte{odd, even}, io.EOF},
+		{"empty ChannelData", []byte{0x40, 0, 0, 0}, 100, [][]byte{{0x40, 0, 0, 0}}, io.EOF},
+		{"cut in the header", stunMessage[:3], 100, nil, io.ErrUnexpectedEOF},
+		{"cut in the body", stunMessage[:10], 100, nil, io.ErrUnexpectedEOF},
+		{"cut in the padding", odd, 100, nil, io.ErrUnexpectedEOF},
+		{"longer than the limit", channelData(0x4000, make([]byte, 200)), 100, nil, errFrameTooBig},
+		{"grows for a large one", channelData(0x4000, make([]byte, 60000)), maxFrame + 3, [][]byte{channelData(0x4000, make([]byte, 60000))}, io.EOF},
+		{"the largest STUN length", []byte{0, 1, 0xff, 0xfc}, maxFrame + 3, nil, io.ErrUnexpectedEOF},
+		{"the largest ChannelData", append(channelData(0x4000, make([]byte, 65535)), 0), maxFrame + 3, [][]byte{channelData(0x4000, make([]byte, 65535))}, io.EOF},
+		{"odd STUN length", []byte{0, 1, 0, 3}, 100, nil, errNotFramed},
+		{"neither", []byte{0x80, 0, 0, 0}, 100, nil, errNotFramed},
+	}
+	for _, tt := range tests {
+		for _, how := range []struct {
+			name string
+			r    io.Reader
+		}{{"at once", bytes.NewReader(tt.in)}, {"byte by byte", iotest.OneByteReader(bytes.NewReader(tt.in))}} {
+			t.Run(tt.name+" "+how.name, func(t *testing.T) {
+				f := newFrameReader(how.r)
+				for _, want := range tt.want {
+					p, err := f.next(tt.limit)
+					if err != nil || !bytes.Equal(p.Payload(), want) {
+						t.Fatalf("%v, want %d bytes", err, len(want))
+					}
+				}
+				if _, err := f.next(tt.limit); !errors.Is(err, tt.err) {
+					t.Errorf("then %v, want %v", err, tt.err)
+				}
+			})
+		}
+	}
+}
+
+func FuzzFrameReader(f *testing.F) {
+	f.Add([]byte{0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, true)
+	f.Add([]byte{0x40, 0, 0, 3, 1, 2, 3, 0, 0x40, 1, 0, 0}, false)
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), true)
+	f.Add([]byte{0x4f, 0xff, 0xff, 0xff}, true)
+	f.Fuzz(func(t *testing.T, b []byte, large bool) {
+		limit := maxControlFrame
+		if large {
+			limit = maxFrame + 3
+		}
+		reader, left := newFrameReader(bytes.NewReader(b)), len(b)
+		for {
+			p, err := reader.next(limit)
+			if err != nil {
+				return
+			}
+			n := len(p.Payload())
+			if left -= n; n < 4 || n > limit || left < 0 {
+				t.Fatalf("a message of %d bytes, limit %d, %d bytes left", n, limit, left)
+			}
+		}
+	})
+}
+
+func TestOutQueue(t *testing.T) {
+	media, response := channelData(0x4000, make([]byte, 97)), append([]byte{1, 3, 0, 80}, make([]byte, 96)...)
+	q := newOutQueue(1040)
+	for i := range 5 {
+		q.put(response)
+		if dropped, ok := q.put(media); dropped != 0 || !ok {
+			t.Fatalf("message %d: dropped %d, %v", i, dropped, ok)
+		}
+	}
+	if dropped, ok := q.put(media); !ok || dropped != 3 {
+		t.Errorf("into a full queue: dropped %d, %v; want the older media, 3 messages", dropped, ok)
+	}
+	b, ok := q.take(nil)
+	if want := 5*100 + 3*104; !ok || len(b) != want {
+		t.Errorf("took %d bytes, want %d: every response and the newer media", len(b), want)
+	}
+	for rest := b; len(rest) > 0; {
+		_, padded, err := frameSize(rest)
+		if err != nil || padded > len(rest) {
+			t.Fatalf("the queue is out of step: %v", err)
+		}
+		rest = rest[padded:]
+	}
+	for range 20 {
+		q.put(response)
+	}
+	if dropped, ok := q.put(media); ok || dropped != 0 {
+		t.Errorf("among responses only: dropped %d, %v", dropped, ok)
+	}
+	q.close()
+	if _, ok := q.put(media); ok {
+		t.Error("a closed queue took a message")
+	}
+	if _, ok := q.take(nil); ok {
+		t.Error("a closed queue gave something")
+	}
+}
+
+func TestOutQueueAllocatesNothing(t *testing.T) {
+	q, media := newOutQueue(1<<20), channelData(0x4000, make([]byte, 1000))
+	var b []byte
+	work := func() {
+		for range 8 {
+			q.put(media)
+		}
+		b, _ = q.take(b)
+	}
+	work()
+	work()
+	if n := testing.AllocsPerRun(100, work); n != 0 {
+		t.Errorf("%v allocations for eight messages", n)
+	}
+}
+
+// TestSlowStreamClient stops reading. What it does not take in is dropped and counted; memory does not grow, others do not wait.
+func TestSlowStreamClient(t *testing.T) {
+	s := start(t, func(c *Config) { c.StreamQueue = 128 << 10 })
+	slow, quick := s.dial(t, "tcp"), s.dial(t, "udp")
+	slow.allocate()
+	quick.allocate()
+	conn, to := remote(t, "127.0.0.1")
+	slow.bind(0x4000, to)
+	quick.bind(0x4000, to)
+	payload := make([]byte, 1200)
+	eventually(t, "media for the slow client is dropped", func() bool {
+		for range 100 {
+			conn.WriteToUDPAddrPort(payload, slow.relayed)
+		}
+		return s.dropped(relay.DropQueueFull) > 1000
+	})
+	conn.WriteToUDPAddrPort([]byte("at once"), quick.relayed)
+	quick.wantChannel(0x4000, []byte("at once"))
+	slow.wantChannel(0x4000, payload) // the stream is still in step
+}
+
+func TestAddressLimiter(t *testing.T) {
+	l, now := newAddressLimiter(10), time.Now()
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	count := func(a netip.Addr, at time.Time) (n int) {
+		for range 100 {
+			if l.allow(a, at) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(a, now); n != 10 {
+		t.Errorf("%d at once, want 10", n)
+	}
+	if n := count(a, now.Add(500*time.Millisecond)); n != 5 {
+		t.Errorf("%d after half a second, want 5", n)
+	}
+	if n := count(a, now.Add(time.Hour)); n != 10 {
+		t.Errorf("%d after a long time, want 10", n)
+	}
+	if n := count(b, now.Add(time.Hour)) + count(netip.MustParseAddr("2001:db8::2"), now.Add(time.Hour)); n != 10 {
+		t.Errorf("%d for two addresses of one /64, want 10", n)
+	}
+	if unlimited := newAddressLimiter(0); !unlimited.allow(a, now) {
+		t.Error("0 is no limit")
+	}
+}
