@@ -67,13 +67,7 @@ func (f *configFlags) load(args []string, errOut io.Writer) (*config.Config, *co
 	if err := parse(f.FlagSet, args); err != nil {
 		return nil, nil, err
 	}
-	given := map[string]string{}
-	f.Visit(func(flag *pflag.Flag) {
-		if flag.Name != "config" && isKey(flag.Name) {
-			given[flag.Name] = flag.Value.String()
-		}
-	})
-	c, report, err := config.Load(config.Options{File: f.file, Env: os.Environ(), Flags: given})
+	c, report, err := f.read()
 	for _, w := range report.Warnings {
 		fmt.Fprintf(errOut, "maitred: warning: %s\n", w)
 	}
@@ -81,6 +75,17 @@ func (f *configFlags) load(args []string, errOut io.Writer) (*config.Config, *co
 		return nil, report, &exitError{2, fmt.Errorf("the configuration is not valid:\n%w", err)}
 	}
 	return c, report, nil
+}
+
+// read loads the configuration with the flags that were parsed.
+func (f *configFlags) read() (*config.Config, *config.Report, error) {
+	given := map[string]string{}
+	f.Visit(func(flag *pflag.Flag) {
+		if flag.Name != "config" && isKey(flag.Name) {
+			given[flag.Name] = flag.Value.String()
+		}
+	})
+	return config.Load(config.Options{File: f.file, Env: os.Environ(), Flags: given})
 }
 
 func isKey(flag string) bool {

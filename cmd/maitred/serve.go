@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"github.com/maitred/maitred/pkg/config"
@@ -15,44 +16,56 @@ import (
 
 func serve(args []string, out, errOut io.Writer) error {
 	flags := newConfigFlags("serve", "serve [--config FILE] [--external-ip IP] [--KEY VALUE …]", errOut)
-	c, _, err := flags.load(args, errOut)
+	c, report, err := flags.load(args, errOut)
 	if err != nil {
 		return err
 	}
 	if err := noArguments(flags.FlagSet); err != nil {
 		return err
 	}
-	log := newLogger(c.Log, errOut)
+	level := &slog.LevelVar{}
+	level.Set(c.Log.Level)
+	log := newLogger(c.Log, level, errOut)
 	d, err := daemon.New(c, daemon.Build{Version: version, Commit: commit, Go: runtime.Version()}, log)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
+	ctx, cancel := context.WithCancel(context.Background())
+	changed, done := make(chan struct{}), make(chan error, 1)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { watch(ctx, flags.file, changed) })
+	running.Go(func() { done <- d.Run(ctx) })
 	if err := d.WriteGuide(out); err != nil {
 		log.Warn("the start message could not be printed", "error", err)
 	}
+	r := &reloader{daemon: d, flags: flags, level: level, log: log, report: report}
 	for {
 		select {
 		case s := <-signals:
-			if ctx.Err() != nil {
+			log.Info("signal received", "signal", s.String())
+			switch {
+			case s == syscall.SIGHUP:
+				r.reload()
+			case ctx.Err() == nil:
+				cancel()
+			default:
 				d.Hurry()
 			}
-			log.Info("signal received", "signal", s.String())
-			cancel()
+		case <-changed:
+			r.reload()
 		case err := <-done:
 			return err
 		}
 	}
 }
 
-func newLogger(c config.Log, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
+func newLogger(c config.Log, level slog.Leveler, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

@@ -72,15 +72,48 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 
 // NewAuthority makes the authority that a daemon with this configuration has. It makes and keeps a secret where none is configured.
 func NewAuthority(c *config.Config) (*credential.Authority, error) {
-	secrets := c.TURN.Secrets
-	if len(secrets) == 0 {
-		generated, err := credential.LoadOrCreateSecret(c.StateDir)
-		if err != nil {
-			return nil, fmt.Errorf("state_dir: %w (set state_dir to a directory that can be written, or turn.secrets)", err)
-		}
-		secrets = []string{generated}
+	secrets, err := secretsOf(c)
+	if err != nil {
+		return nil, err
 	}
 	return credential.New(c.TURN.Realm, secrets)
+}
+
+func secretsOf(c *config.Config) ([]string, error) {
+	if len(c.TURN.Secrets) > 0 {
+		return c.TURN.Secrets, nil
+	}
+	generated, err := credential.LoadOrCreateSecret(c.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("state_dir: %w (set state_dir to a directory that can be written, or turn.secrets)", err)
+	}
+	return []string{generated}, nil
+}
+
+// Reload takes over what can change while calls go on: secrets, peer lists, quotas and origins. Everything else of c is for the
+// next start.
+func (d *Daemon) Reload(c *config.Config) error {
+	secrets, err := secretsOf(c)
+	if err != nil {
+		return err
+	}
+	if err := d.authority.SetSecrets(secrets); err != nil {
+		return fmt.Errorf("turn.secrets: %w", err)
+	}
+	d.turn.SetPeers(turn.Peers{Allow: c.TURN.AllowPeers, Deny: c.TURN.DenyPeers})
+	d.turn.SetQuota(turn.Quota(c.TURN.Quota))
+	d.hub.SetAllowedOrigins(c.Signaling.AllowedOrigins)
+	return nil
+}
+
+// Reloadable tells whether Reload, or the caller for the log level, takes a changed value of the key over.
+func Reloadable(key string) bool {
+	switch key {
+	case "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
+		"signaling.allowed_origins", "log.level":
+		return true
+	}
+	return false
 }
 
 func (d *Daemon) turnConfig() turn.Config {

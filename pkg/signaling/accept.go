@@ -16,7 +16,7 @@ import (
 
 // accept upgrades a request that may be upgraded; otherwise it has answered it with an error.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, net.Conn, error) {
-	if err := checkOrigin(r, h.opts.AllowedOrigins); err != nil {
+	if err := checkOrigin(r, *h.origins.Load()); err != nil {
 		problem(w, http.StatusForbidden, err.Error())
 		return nil, nil, err
 	}

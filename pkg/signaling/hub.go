@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ type Hub struct {
 	opts      Options
 	addresses *addresses
 	metrics   *metrics
+	origins   atomic.Pointer[[]string] // as Options.AllowedOrigins
 
 	tasks sync.WaitGroup // connections and seats that wait for theirs
 
@@ -47,14 +49,19 @@ type MemberInfo struct {
 // New returns a hub that serves at once. Close ends it.
 func New(opts Options) *Hub {
 	opts = opts.withDefaults()
-	return &Hub{
+	h := &Hub{
 		opts:      opts,
 		addresses: newAddresses(opts.ConnectionsPerIP, opts.JoinsPerIP),
 		metrics:   newMetrics(),
 		rooms:     make(map[string]*room),
 		conns:     make(map[*conn]struct{}),
 	}
+	h.SetAllowedOrigins(opts.AllowedOrigins)
+	return h
 }
+
+// SetAllowedOrigins replaces Options.AllowedOrigins for connections from now on.
+func (h *Hub) SetAllowedOrigins(patterns []string) { h.origins.Store(&patterns) }
 
 // Run does the hub's housekeeping until ctx ends. It always returns nil; it does not close the hub.
 func (h *Hub) Run(ctx context.Context) error {
