@@ -18,7 +18,7 @@ import (
 )
 
 func check(args []string, out, errOut io.Writer) error {
-	flags := newConfigFlags("check", "check [URL…] [--username U --password P] [--json] [--config FILE]\n\nWithout URLs the running daemon of this configuration is tested.", errOut)
+	flags := newConfigFlags("check", "check [URL…] [--username U --password P] [--json] [--config FILE]\n\nWithout URLs the running daemon of this configuration is tested.", out)
 	username := flags.String("username", "", "TURN username")
 	password := flags.String("password", "", "TURN password")
 	asJSON := flags.Bool("json", false, "print JSON, one object for each server")

@@ -3,7 +3,7 @@ package main
 import "io"
 
 func showConfig(args []string, out, errOut io.Writer) error {
-	flags := newConfigFlags("config", "config [--config FILE] [--KEY VALUE …]", errOut)
+	flags := newConfigFlags("config", "config [--config FILE] [--KEY VALUE …]", out)
 	_, report, err := flags.load(args, errOut)
 	if err != nil {
 		return err

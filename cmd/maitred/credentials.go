@@ -20,7 +20,7 @@ type minted struct {
 }
 
 func credentials(args []string, out, errOut io.Writer) error {
-	flags := newConfigFlags("credentials", "credentials [--user ID] [--ttl 1h] [--json] [--config FILE] [--KEY VALUE …]", errOut)
+	flags := newConfigFlags("credentials", "credentials [--user ID] [--ttl 1h] [--json] [--config FILE] [--KEY VALUE …]", out)
 	user := flags.String("user", "", "`ID` inside the username (default a random one)")
 	ttl := flags.Duration("ttl", 0, "how long the credential opens allocations (default turn.credential_ttl)")
 	asJSON := flags.Bool("json", false, "print JSON, in the form of an RTCIceServer")

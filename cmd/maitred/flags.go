@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -72,7 +73,11 @@ func (f *configFlags) load(args []string, errOut io.Writer) (*config.Config, *co
 		fmt.Fprintf(errOut, "maitred: warning: %s\n", w)
 	}
 	if err != nil {
-		return nil, report, &exitError{2, fmt.Errorf("the configuration is not valid:\n%w", err)}
+		separator := " " // one mistake is one line
+		if strings.Contains(err.Error(), "\n") {
+			separator = "\n"
+		}
+		return nil, report, &exitError{2, fmt.Errorf("the configuration is not valid:%s%w", separator, err)}
 	}
 	return c, report, nil
 }

@@ -3,6 +3,8 @@ package icecheck
 import (
 	"fmt"
 	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -49,13 +51,20 @@ func parseURL(raw string) (u serverURL, err error) {
 
 // hostPort splits "host", "host:port", "[v6]" and "[v6]:port".
 func hostPort(s, defaultPort string) (host, port string, err error) {
-	if !strings.HasSuffix(s, "]") && strings.Contains(s, ":") {
-		host, port, err = net.SplitHostPort(s)
-	} else {
-		host, port = strings.Trim(s, "[]"), defaultPort
+	if strings.HasSuffix(s, "]") || !strings.Contains(s, ":") {
+		s += ":" + defaultPort
 	}
-	if err == nil && host == "" {
-		err = &net.AddrError{Err: "missing host", Addr: s}
+	if host, port, err = net.SplitHostPort(s); err != nil {
+		return "", "", err
 	}
-	return host, port, err
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", "", &net.AddrError{Err: "no valid port", Addr: s}
+	}
+	if ip, err := netip.ParseAddr(host); strings.HasPrefix(s, "[") && (err != nil || !ip.Is6()) {
+		return "", "", &net.AddrError{Err: "no IPv6 address in the brackets", Addr: s}
+	}
+	if host == "" || strings.ContainsAny(host, "/@[] ") {
+		return "", "", &net.AddrError{Err: "no host name", Addr: s}
+	}
+	return host, port, nil
 }

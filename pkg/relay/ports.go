@@ -115,6 +115,9 @@ func (r *Relay) tryPort(a Address, port uint16, reserve bool) (s, next *Session,
 	return s, next, nil
 }
 
+// wsaEADDRINUSE is what Windows says; syscall.EADDRINUSE is not it there.
+const wsaEADDRINUSE = syscall.Errno(10048)
+
 func (r *Relay) openSession(a Address, port uint16) (*Session, error) {
 	s := &Session{relay: r, relayed: netip.AddrPortFrom(a.Advertised, port)}
 	if r.byRelayed.get(s.relayed) != nil {
@@ -124,7 +127,7 @@ func (r *Relay) openSession(a Address, port uint16) (*Session, error) {
 	if !r.config.Ports.Virtual() {
 		var err error
 		s.socket, err = r.config.Network.Open(netip.AddrPortFrom(a.Bind, port), s)
-		if errors.Is(err, syscall.EADDRINUSE) {
+		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaEADDRINUSE) {
 			return nil, nil
 		}
 		if err != nil {

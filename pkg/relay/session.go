@@ -100,10 +100,14 @@ func (s *Session) Bind(number uint16, peer netip.AddrPort, reach Reach, lifetime
 	})
 }
 
-// change publishes a new snapshot: the present one without what has expired, edited by f.
+// change publishes a new snapshot: the present one without what has expired, edited by f. A session that has ended is granted
+// nothing any more.
 func (s *Session) change(f func(r *routes, now int64)) {
 	s.write.Lock()
 	defer s.write.Unlock()
+	if s.ended.Load() {
+		return
+	}
 	old, now := s.routes.Load(), s.relay.clock.Load()
 	r := &routes{channels: maps.Clone(old.channels), numbers: maps.Clone(old.numbers), permits: maps.Clone(old.permits)}
 	maps.DeleteFunc(r.channels, func(_ uint16, c channel) bool { return c.deadline <= now })
@@ -125,7 +129,9 @@ func (s *Session) Close() {
 	if s.front != nil {
 		s.front.sessions.remove(s.client.Addr(), s)
 	}
+	s.write.Lock()
 	s.routes.Store(emptyRoutes())
+	s.write.Unlock()
 	if s.socket != nil {
 		s.socket.Close()
 	}
