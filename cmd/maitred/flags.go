@@ -54,6 +54,9 @@ func parse(f *pflag.FlagSet, args []string) error {
 	case errors.Is(err, pflag.ErrHelp):
 		return &exitError{code: 0}
 	case errors.As(err, &unknown):
+		if feature := config.Planned(unknown.GetSpecifiedName()); feature != "" {
+			return usageError("--%s belongs to a feature that this version does not have yet: %s", unknown.GetSpecifiedName(), feature)
+		}
 		var names []string
 		f.VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
 		return usageError("there is no flag --%s; did you mean --%s?", unknown.GetSpecifiedName(), config.Nearest(unknown.GetSpecifiedName(), names))

@@ -164,6 +164,9 @@ func (w *walker) entry(name string, key, value *yaml.Node) {
 	}
 }
 
+// Planned says what a key, or the flag of that name, of a later version belongs to; "" when there will be no such key.
+func Planned(name string) string { return planned[name] }
+
 func plannedText(name string) string {
 	return "belongs to a feature that this version does not have yet: " + planned[name]
 }

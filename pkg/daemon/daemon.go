@@ -55,7 +55,7 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 	if d.authority, err = NewAuthority(c); err != nil {
 		return nil, err
 	}
-	d.external = externalAddresses(c.TURN.ExternalIP, log)
+	d.external = externalAddresses(c.TURN.ExternalIP)
 	if d.turn, err = turn.New(d.turnConfig()); err != nil {
 		return nil, err
 	}
@@ -67,6 +67,7 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 		return nil, errors.Join(err, d.turn.Close())
 	}
 	d.logListeners()
+	d.logExternal()
 	return d, nil
 }
 

@@ -1,17 +1,13 @@
 package daemon
 
 import (
-	"log/slog"
 	"net"
 	"net/netip"
 )
 
 // externalAddresses returns the addresses that relayed addresses carry. Where none are configured they are those that the default
-// routes use. A nil log is valid.
-func externalAddresses(configured []netip.Addr, log *slog.Logger) []netip.Addr {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+// routes use, and loopback on a machine without a route.
+func externalAddresses(configured []netip.Addr) []netip.Addr {
 	if len(configured) > 0 {
 		return configured
 	}
@@ -26,15 +22,22 @@ func externalAddresses(configured []netip.Addr, log *slog.Logger) []netip.Addr {
 	if len(found) == 0 {
 		found = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	}
-	for _, a := range found {
+	return found
+}
+
+// logExternal says what it means when an address that was found, not configured, is not public.
+func (d *Daemon) logExternal() {
+	if len(d.config.TURN.ExternalIP) > 0 {
+		return
+	}
+	for _, a := range d.external {
 		switch {
 		case a.IsLoopback():
-			log.Warn("this machine has no route to a network: relayed addresses are on loopback, and only calls on this machine work; set turn.external_ip otherwise", "external_ip", a)
+			d.log.Warn("this machine has no route to a network: relayed addresses are on loopback, and only calls on this machine work; set turn.external_ip otherwise", "external_ip", a)
 		case a.IsPrivate():
-			log.Info("relayed addresses are private: calls within this network work; for calls from the Internet set turn.external_ip to the public address", "external_ip", a)
+			d.log.Info("relayed addresses are private: calls within this network work; for calls from the Internet set turn.external_ip to the public address", "external_ip", a)
 		}
 	}
-	return found
 }
 
 func routeSource(network, to string) (netip.Addr, bool) {

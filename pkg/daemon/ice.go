@@ -170,7 +170,7 @@ func ConfiguredURLs(c *config.Config, local bool) ([]string, error) {
 		_, b := serverURLs(nil, tcpHost, 0, tcp)
 		return append(a, b...), nil
 	}
-	external := externalAddresses(c.TURN.ExternalIP, nil)
+	external := externalAddresses(c.TURN.ExternalIP)
 	_, turn := serverURLs(c.TURN.URLs, external[0].String(), udp, tcp)
 	return turn, nil
 }
