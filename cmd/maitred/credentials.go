@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/maitred/maitred/pkg/credential"
 	"github.com/maitred/maitred/pkg/daemon"
 )
 
@@ -37,6 +38,9 @@ func credentials(args []string, out, errOut io.Writer) error {
 	case *ttl == 0:
 		*ttl = c.TURN.CredentialTTL
 	}
+	if credential.Reserved(*user) {
+		return usageError("--user %q: ids that begin like this are those of members of rooms", *user)
+	}
 	if len(*user) > 256 {
 		return usageError("--user is %d bytes long; 256 is the most that fits into a username", len(*user))
 	}
@@ -48,8 +52,8 @@ func credentials(args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	credential := authority.Mint(*user, *ttl)
-	m := minted{URLs: urls, Username: credential.Username, Credential: credential.Password, TTL: int64(*ttl / time.Second), Expires: credential.Expires}
+	made := authority.Mint(*user, *ttl)
+	m := minted{URLs: urls, Username: made.Username, Credential: made.Password, TTL: int64(*ttl / time.Second), Expires: made.Expires}
 	if *asJSON {
 		return json.NewEncoder(out).Encode(m)
 	}

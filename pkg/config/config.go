@@ -61,13 +61,13 @@ type TURNQuota struct {
 	PerUser, PerIP, Total int
 }
 
-// TURNLimits bounds what one client can take; 0 means no limit, except for PeersPerAllocation and StreamQueue, which
-// are always bounded.
+// TURNLimits bounds what one client can take; 0 means no limit, except for the last three, which are always bounded.
 type TURNLimits struct {
 	UnauthenticatedPerIP int // 401 answers a second
 	ConnectionsPerIP     int // open TCP connections
 	PeersPerAllocation   int // permissions, and channels, of one allocation
 	StreamQueue          ByteSize
+	IdleTimeout          time.Duration // of a TCP connection without an allocation
 }
 
 // Signaling is the WebSocket hub.

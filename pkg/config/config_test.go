@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 		TURN: TURN{
 			Realm: "maitred", UDP: ":3478", TCP: ":3478", RelayPorts: PortRange{49152, 65535}, CredentialTTL: 12 * time.Hour,
 			Quota:  TURNQuota{PerUser: 20, PerIP: 200},
-			Limits: TURNLimits{UnauthenticatedPerIP: 50, ConnectionsPerIP: 100, PeersPerAllocation: 256, StreamQueue: 512 * kib},
+			Limits: TURNLimits{UnauthenticatedPerIP: 50, ConnectionsPerIP: 100, PeersPerAllocation: 256, StreamQueue: 512 * kib, IdleTimeout: 30 * time.Second},
 		},
 		Signaling: Signaling{
 			MaxMembers: 16, MaxRooms: 10000, Resume: 15 * time.Second, MaxMessage: 72 << 10, Queue: 256,
@@ -115,6 +115,7 @@ var examples = map[string][3]string{
 	"turn.limits.connections_per_ip":      {"1", "2", "0"},
 	"turn.limits.peers_per_allocation":    {"1", "2", "3"},
 	"turn.limits.stream_queue":            {"128KiB", "1MiB", "64MiB"},
+	"turn.limits.idle_timeout":            {"1s", "1m", "1h"},
 	"signaling.allowed_origins":           {"https://a.example", "https://*.b.example:8443, c.example", "*"},
 	"signaling.max_members":               {"2", "3", "4"},
 	"signaling.max_rooms":                 {"1", "2", "3"},

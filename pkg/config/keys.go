@@ -131,6 +131,8 @@ var table = []Key{
 		"Peers that one allocation can have permissions, and channels, for."),
 	one("turn.limits.stream_queue", "512KiB", byteSize(128*kib, 64*mib), func(c *Config) *ByteSize { return &c.TURN.Limits.StreamQueue },
 		"What a client over TCP may be behind before its oldest media is dropped."),
+	one("turn.limits.idle_timeout", "30s", duration(time.Second, time.Hour), func(c *Config) *time.Duration { return &c.TURN.Limits.IdleTimeout },
+		"How long a TURN connection over TCP without an allocation may stay silent."),
 
 	many("signaling.allowed_origins", "", originPattern(), func(c *Config) *[]string { return &c.Signaling.AllowedOrigins },
 		"Other origins whose pages may open the WebSocket.").empty("same origin"),

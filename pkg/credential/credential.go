@@ -41,7 +41,7 @@ type Credential struct {
 // Authority holds the secrets of one realm. It is safe for concurrent use.
 type Authority struct {
 	realm    string
-	instance string // opens the id of every credential that is bound to a member of this process
+	instance string // tells the members of this process from those of an earlier one
 	secrets  atomic.Pointer[[]string]
 	members  members
 }
@@ -97,7 +97,7 @@ func (a *Authority) MintMember(member string, ttl time.Duration) Credential {
 }
 
 // MemberID is the id inside the usernames of member's credentials.
-func (a *Authority) MemberID(member string) string { return a.instance + "." + member }
+func (a *Authority) MemberID(member string) string { return memberMark + a.instance + "." + member }
 
 // Release revokes every credential of member.
 func (a *Authority) Release(member string) {
@@ -128,9 +128,16 @@ func (a *Authority) Verify(username string, now time.Time, match func(key []byte
 	return id, nil, ErrWrongPassword
 }
 
-// Live tells whether id may be used: ids of this process's members only while they are members, all others always.
+// memberMark opens the ids of members. No other id may begin with it.
+const memberMark = "!"
+
+// Reserved tells whether id looks like a member's, so that Mint must not be asked for it.
+func Reserved(id string) bool { return strings.HasPrefix(id, memberMark) }
+
+// Live tells whether id may be used: a member's only while it is a member here, all others always. Members of an earlier process
+// with the same secret are not: nobody knows any more who of them has left.
 func (a *Authority) Live(id string) bool {
-	if !strings.HasPrefix(id, a.instance+".") {
+	if !Reserved(id) {
 		return true
 	}
 	a.members.mu.RLock()

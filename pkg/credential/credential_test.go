@@ -121,6 +121,10 @@ func TestReleaseRevokesEveryCredentialOfTheMember(t *testing.T) {
 	if err := verify(other); err != nil {
 		t.Errorf("another member: %v", err)
 	}
+	restarted := authority(t, "s")
+	if _, _, err := restarted.Verify(other.Username, time.Now(), accepts(other.Username, other.Password)); !errors.Is(err, ErrRevoked) {
+		t.Errorf("after a restart: %v", err)
+	}
 	if len(a.members.live) != 1 {
 		t.Errorf("%d members are remembered, want 1", len(a.members.live))
 	}

@@ -129,6 +129,7 @@ func (d *Daemon) turnConfig() turn.Config {
 		ConnectionsPerIP:     t.Limits.ConnectionsPerIP,
 		PeersPerAllocation:   t.Limits.PeersPerAllocation,
 		StreamQueue:          int(t.Limits.StreamQueue),
+		IdleTimeout:          t.Limits.IdleTimeout,
 		Log:                  d.log,
 	}
 }

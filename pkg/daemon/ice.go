@@ -112,12 +112,14 @@ func serverURLs(configured []string, host string, udp, tcp uint16) (stun, turn [
 
 func isSTUN(url string) bool { return len(url) > 4 && url[:4] == "stun" }
 
-// ready makes an allocation as a client would, over each transport that there is.
+// ready makes an allocation as a client would, over each transport that there is. A full quota is not ready either: new calls go
+// elsewhere where there is an elsewhere.
 func (d *Daemon) ready(ctx context.Context) error {
 	c := d.authority.Mint("self-check", time.Minute)
 	var errs []error
 	for _, url := range d.localURLs() {
-		if r := icecheck.Check(ctx, icecheck.Target{URL: url, Username: c.Username, Password: c.Password}); r.Err != nil {
+		r := icecheck.Check(ctx, icecheck.Target{URL: url, Username: c.Username, Password: c.Password})
+		if r.Err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", url, r.Err))
 		}
 	}

@@ -67,12 +67,12 @@ func (r *Relay) inputSTUN(p *udpio.Packet, s *Session) Verdict {
 type Front struct {
 	relay    *Relay
 	sessions table
-	control  func(s udpio.Socket, from netip.AddrPort, request []byte)
+	control  func(s udpio.Socket, from netip.AddrPort, known bool, request []byte)
 }
 
-// NewFront returns the handler for a client-facing socket. control is called with each control request, must not block, and
-// keeps nothing of request.
-func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, request []byte)) *Front {
+// NewFront returns the handler for a client-facing socket. control is called with each control request and whether
+// its client has a session; it must not block, and keeps nothing of request.
+func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, known bool, request []byte)) *Front {
 	f := &Front{relay: r, control: control}
 	f.sessions.init()
 	return f
@@ -80,13 +80,14 @@ func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, reque
 
 // Packet implements udpio.Handler.
 func (f *Front) Packet(s udpio.Socket, p *udpio.Packet) {
-	switch f.relay.Input(p, f.sessions.get(p.From)) {
+	session := f.sessions.get(p.From)
+	switch f.relay.Input(p, session) {
 	case Reply:
 		if s.WriteTo(p.Payload(), p.From) != nil {
 			f.relay.Drop(DropSendToClient)
 		}
 	case Control:
-		f.control(s, p.From, p.Payload())
+		f.control(s, p.From, session != nil, p.Payload())
 	}
 }
 

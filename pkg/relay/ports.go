@@ -17,7 +17,7 @@ const reservationLifetime = 30 * time.Second
 // ports are the relayed addresses that were promised but not yet claimed.
 type ports struct {
 	mu       sync.Mutex
-	reserved map[[8]byte]reservation // bounded: one for each allocation that was made in the last reservationLifetime
+	reserved map[[8]byte]reservation // bounded: one for each allocation at most
 	closed   bool
 }
 
@@ -136,6 +136,18 @@ func (r *Relay) openSession(a Address, port uint16) (*Session, error) {
 	}
 	r.byRelayed.put(s.relayed, s)
 	return s, nil
+}
+
+// Unreserve closes the port behind the token, unless it has been claimed: a reservation ends with the allocation that it was made
+// with, so that reservations are bounded as allocations are.
+func (r *Relay) Unreserve(token [8]byte) {
+	r.ports.mu.Lock()
+	held, ok := r.ports.reserved[token]
+	delete(r.ports.reserved, token)
+	r.ports.mu.Unlock()
+	if ok {
+		held.session.Close()
+	}
 }
 
 // expireReservations closes the ports that nobody claimed in time.

@@ -79,6 +79,23 @@ func (s *Session) Peers() int {
 	return n
 }
 
+// Channels is how many channels are bound.
+func (s *Session) Channels() int {
+	now, n := s.relay.clock.Load(), 0
+	for _, c := range s.routes.Load().channels {
+		if c.deadline > now {
+			n++
+		}
+	}
+	return n
+}
+
+// Bound tells whether the channel is bound now.
+func (s *Session) Bound(number uint16) bool {
+	c, ok := s.routes.Load().channels[number]
+	return ok && c.deadline > s.relay.clock.Load()
+}
+
 // Permitted tells whether ip has a permission now.
 func (s *Session) Permitted(ip netip.Addr) bool {
 	p, ok := s.routes.Load().permits[ip]
@@ -229,7 +246,8 @@ func (s *Session) fromPeer(p *udpio.Packet, peer netip.AddrPort) Drop {
 	if permit, ok := r.permits[peer.Addr()]; !ok || permit.deadline <= now {
 		return DropPeerDenied
 	}
-	if number, ok := r.numbers[peer]; ok && r.channels[number].deadline > now {
+	number, ok := r.numbers[peer]
+	if c := r.channels[number]; ok && c.peer == peer && c.deadline > now {
 		n := len(p.Payload())
 		h := p.Push(4)
 		binary.BigEndian.PutUint16(h, number)

@@ -117,7 +117,7 @@ func TestBindingBoundsItsAnswer(t *testing.T) {
 func TestFrontAnswersBinding(t *testing.T) {
 	b := newBed(t, testPorts)
 	var control []string
-	front := b.NewFront(func(_ udpio.Socket, from netip.AddrPort, request []byte) {
+	front := b.NewFront(func(_ udpio.Socket, from netip.AddrPort, _ bool, request []byte) {
 		control = append(control, fmt.Sprint(from, " ", string(request)))
 	})
 	s := &fakeSocket{network: b.network, handler: front}

@@ -37,7 +37,8 @@ func (t *table) bucket(buckets []atomic.Pointer[node], key netip.AddrPort) *atom
 	for i, b := range a {
 		words[i/8] = words[i/8]<<8 | uint64(b)
 	}
-	hi, lo := bits.Mul64(words[0]^uint64(key.Port())<<32^t.seed[0], words[1]^t.seed[1])
+	hi, lo := bits.Mul64(words[0]^t.seed[0], words[1]^t.seed[1])
+	hi, lo = bits.Mul64(hi^lo^uint64(key.Port()), t.seed[0]|1)
 	return &buckets[(hi^lo)&uint64(len(buckets)-1)]
 }
 

@@ -24,6 +24,7 @@ type allocation struct {
 	clientKey   clientKey
 	conn        *conn // nil over UDP
 	transaction [stun.TransactionIDSize]byte
+	granted     time.Duration // the lifetime in the response to Allocate
 	created     time.Time
 
 	// set by the engine's open, before anybody else sees the allocation
@@ -90,8 +91,11 @@ func (s *Server) reserve(r *request, q *query) (*allocation, *reply) {
 	l.perUser[q.user]++
 	l.perIP[ip]++
 	l.total++
-	return &allocation{id: l.lastID, key: q.key, username: q.username, user: q.user, client: r.from, transport: r.client().Transport(),
-		clientKey: r.key(), conn: r.conn, transaction: q.id, created: time.Now()}, nil
+	a := &allocation{id: l.lastID, key: q.key, username: q.username, user: q.user, client: r.from, transport: r.client().Transport(),
+		clientKey: r.key(), conn: r.conn, transaction: q.id,
+		granted: max(q.lifetime(), defaultLifetime), created: time.Now()}
+	a.extend(a.granted)
+	return a, nil
 }
 
 // quotaAddr is what counts as one address: an IPv6 subscriber has a whole /64.
@@ -137,7 +141,12 @@ func (s *Server) admit(r *request, a *allocation) bool {
 	return alive
 }
 
-// end ends the allocation for one of the reasons above.
+// expire ends the allocations whose lifetime is over.
+func (s *Server) expire(now time.Time) {
+	s.endAll(nil, func(a *allocation) bool { return a.expires.Load() <= now.UnixNano() })
+}
+
+// end ends the allocation for one of the reasons above; nil is the expiry.
 func (s *Server) end(a *allocation, reason *string) {
 	a.reason.CompareAndSwap(nil, reason)
 	s.engine.forget(a.id)
@@ -154,6 +163,7 @@ func (s *Server) ended(a *allocation) {
 	s.live.releaseLocked(a)
 	s.live.mu.Unlock()
 	a.session.Close()
+	s.relay.Unreserve(a.token)
 	if a.conn != nil {
 		a.conn.release(a.session)
 	}

@@ -40,7 +40,7 @@ func start(t *testing.T, change func(*Config)) *testServer {
 	log := &logBuffer{}
 	config := Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0", External: []netip.Addr{loopback}, RelayPorts: relay.PortRange{Min: 20000, Max: 29999},
 		Authority: authority, Peers: Peers{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
-		PeersPerAllocation: 16, StreamQueue: 256 << 10, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		PeersPerAllocation: 16, StreamQueue: 256 << 10, IdleTimeout: 30 * time.Second, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if change != nil {
 		change(&config)
 	}

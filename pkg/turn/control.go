@@ -35,17 +35,20 @@ func (r *request) client() relay.Client {
 	return &relay.UDPClient{Socket: r.socket, Address: r.from}
 }
 
-// handle answers one request.
+// handle answers one request and takes its buffer back.
 func (s *Server) handle(r *request) {
+	defer s.recycle(r)
 	q, err := parseQuery(r.bytes)
 	if err != nil {
 		s.relay.Drop(relay.DropMalformed)
 		return
 	}
+	q.nonce = s.nonces.unbind(q.nonce, r.from.Addr())
 	answer := s.serve(r, q)
 	if answer == nil {
 		return
 	}
+	answer.edit(stun.AttrNonce, func(nonce []byte) []byte { return s.nonces.bind(nonce, r.from.Addr()) })
 	s.metrics.requests.WithLabelValues(methodName(q.method), codeName(answer.code)).Inc()
 	s.relay.Drop(r.client().Write(answer.encode(q)))
 }
@@ -63,7 +66,7 @@ func (s *Server) serve(r *request, q *query) *reply {
 	case stun.MethodChannelBind:
 		work = s.channelBind
 	default:
-		return refuse(stun.CodeBadRequest)
+		return s.unproven(r, func() *reply { return refuse(stun.CodeBadRequest) })
 	}
 	q.allocation = s.find(r.key())
 	if refused, ok := s.authenticate(r, q); !ok {
@@ -95,7 +98,7 @@ func (s *Server) authenticate(r *request, q *query) (refused *reply, ok bool) {
 	case !q.signed:
 		return s.challenge(r, q), false
 	case !q.has(stun.AttrUsername) || !q.has(stun.AttrRealm) || !q.has(stun.AttrNonce):
-		return refuse(stun.CodeBadRequest), false
+		return s.unproven(r, func() *reply { return refuse(stun.CodeBadRequest) }), false
 	}
 	if a := q.allocation; a != nil && a.username == q.username {
 		q.key, q.user = a.key, a.user
@@ -122,14 +125,23 @@ func (s *Server) authenticate(r *request, q *query) (refused *reply, ok bool) {
 
 var errRealm = errors.New("the request names another realm")
 
-// challenge is a 401 with realm and nonce, the same for every cause, so that it tells a guesser nothing. An address gets only so
-// many of them: they answer senders whose address is not proven.
+// challenge is a 401 with realm and nonce, the same for every cause, so that it tells a guesser nothing.
 func (s *Server) challenge(r *request, q *query) *reply {
-	if !s.unauthenticated.allow(r.from.Addr(), time.Now()) {
+	return s.unproven(r, func() *reply { return s.engineCall(&call{request: q.unsigned()}) })
+}
+
+// unproven answers a sender that has not proven its address, or has not come in: only so many times a second for each address.
+// Streams are counted apart, since whoever forges UDP packets must not use up the answers of clients that he is not.
+func (s *Server) unproven(r *request, answer func() *reply) *reply {
+	limiter := s.unprovenUDP
+	if r.conn != nil {
+		limiter = s.unprovenStream
+	}
+	if !limiter.allow(r.from.Addr(), time.Now()) {
 		s.relay.Drop(relay.DropUnauthorized)
 		return nil
 	}
-	return s.engineCall(&call{request: q.unsigned()})
+	return answer()
 }
 
 // refused tells the operator why somebody was not let in.
@@ -142,6 +154,9 @@ func (s *Server) refused(r *request, user string, why error) {
 // engineCall runs a call and takes its response over; nil when there is none.
 func (s *Server) engineCall(c *call) *reply {
 	s.engine.do(c)
+	if c.gone {
+		return refuse(stun.CodeAllocMismatch)
+	}
 	if c.response == nil {
 		s.relay.Drop(relay.DropEngine)
 		return nil
@@ -176,7 +191,7 @@ func (s *Server) allocate(r *request, q *query) *reply {
 		want.Front = s.front
 	}
 	var failed error
-	c := &call{client: a.id, key: q.key, request: q.forEngine(requestedUDP, lifetimeAttribute(max(q.lifetime(), defaultLifetime))),
+	c := &call{client: a.id, key: q.key, request: q.forEngine(requestedUDP, lifetimeAttribute(engineLifetime)),
 		released: func() { s.ended(a) },
 		open: func() (relayed netip.AddrPort, err error) {
 			if a.session, a.token, failed = s.relay.Open(want); failed != nil {
@@ -195,7 +210,6 @@ func (s *Server) allocate(r *request, q *query) *reply {
 	case !s.admit(r, a):
 		return refuse(stun.CodeWrongCredentials)
 	}
-	a.extend(max(q.lifetime(), defaultLifetime))
 	s.log.Debug("allocation made", "client", a.client, "user", a.user, "relayed", a.session.Relayed())
 	return s.finishAllocate(a, answer)
 }
@@ -237,12 +251,13 @@ func (s *Server) noRelay(r *request, err error) *reply {
 	return refuse(stun.CodeInsufficientCapacity)
 }
 
-// finishAllocate puts the client's real address into the response, and the reservation where there is one.
+// finishAllocate puts into the response what is ours: the client's address, the lifetime, the reservation where there is one.
 func (s *Server) finishAllocate(a *allocation, answer *reply) *reply {
 	if answer == nil || answer.code != 0 {
 		return answer
 	}
 	answer.replace(stun.AttrXORMappedAddress, relay.XORAddress(a.client, a.transaction[:]))
+	answer.replace(stun.AttrLifetime, lifetimeAttribute(a.granted).Value)
 	if a.token != ([8]byte{}) {
 		answer.replace(stun.AttrReservationToken, a.token[:])
 	}
@@ -258,13 +273,13 @@ func (s *Server) refresh(_ *request, q *query) *reply {
 	if lifetime == 0 {
 		a.reason.CompareAndSwap(nil, &endDeleted)
 	}
-	answer := s.engineCall(&call{client: a.id, key: q.key, request: q.forEngine(lifetimeAttribute(lifetime))})
-	switch {
-	case answer == nil || answer.code != 0:
+	answer := s.engineCall(&call{client: a.id, key: q.key, request: q.forEngine(lifetimeAttribute(min(lifetime, 1) * engineLifetime))})
+	if answer == nil || answer.code != 0 {
 		a.reason.CompareAndSwap(&endDeleted, nil)
-	case lifetime > 0:
-		a.extend(lifetime)
+		return answer
 	}
+	a.extend(lifetime)
+	answer.replace(stun.AttrLifetime, lifetimeAttribute(lifetime).Value)
 	return answer
 }
 
@@ -301,8 +316,11 @@ func (s *Server) channelBind(_ *request, q *query) *reply {
 		return refuse(stun.CodeBadRequest)
 	}
 	reach, refused := s.reachable(a, peers)
-	if refused != nil {
+	switch n := binary.BigEndian.Uint16(number); {
+	case refused != nil:
 		return refused
+	case !a.session.Bound(n) && a.session.Channels() >= s.config.PeersPerAllocation:
+		return refuse(stun.CodeInsufficientCapacity)
 	}
 	answer := s.engineCall(&call{client: a.id, key: q.key,
 		request: q.forEngine(stun.RawAttribute{Type: stun.AttrChannelNumber, Value: number}, peerAttribute(peers[0], q.id))})

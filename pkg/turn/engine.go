@@ -29,7 +29,7 @@ type engine struct {
 	idle   chan struct{} // one for each call that is done
 	done   chan struct{} // closed by Close
 	exited chan struct{} // closed when Pion's loop has been told to end
-	serial sync.Mutex    // one call at a time
+	serial sync.Mutex    // one call, or one handle being closed, at a time
 
 	current *call // owned by Pion's goroutine from calls to idle
 
@@ -45,12 +45,13 @@ type handles struct {
 
 // call is one request to the engine and what comes of it.
 type call struct {
-	client   uint64 // stands for the client's allocation; never used for another one
+	client   uint64 // stands for the client's allocation; never used for another one; 0 where none is meant
 	request  []byte
 	key      []byte                         // of the MESSAGE-INTEGRITY in request
 	open     func() (netip.AddrPort, error) // makes the relayed address; only for Allocate
 	released func()                         // called once when Pion lets go of the relayed address: expired, deleted or closed
 	response []byte                         // nil when Pion did not answer
+	gone     bool                           // Pion was not asked: the allocation that the call is about has ended
 }
 
 func newEngine(realm string) (*engine, error) {
@@ -69,10 +70,13 @@ func newEngine(realm string) (*engine, error) {
 	return e, err
 }
 
-// do runs c; when it returns, c.response is set. After close there is no response.
+// do runs c; when it returns, c.response or c.gone is set. After close there is no response.
 func (e *engine) do(c *call) {
 	e.serial.Lock()
 	defer e.serial.Unlock()
+	if c.gone = c.client != 0 && c.open == nil && !e.handles.has(c.client); c.gone {
+		return
+	}
 	select {
 	case e.calls <- c:
 		<-e.idle
@@ -80,8 +84,20 @@ func (e *engine) do(c *call) {
 	}
 }
 
+func (h *handles) has(client uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open[client] != nil
+}
+
 // forget makes Pion drop the client's allocation. released is called before forget returns, by whoever comes first.
+//
+// Pion drops it in a goroutine of the allocation's, and must not work on the allocation at that time: it puts a permission into
+// its map before the permission has its timer, and whoever drops the allocation then stops a timer that is not there. So no call
+// runs while the handle is closed, and none that is about the allocation follows.
 func (e *engine) forget(client uint64) {
+	e.serial.Lock()
+	defer e.serial.Unlock()
 	e.handles.mu.Lock()
 	h := e.handles.open[client]
 	e.handles.mu.Unlock()

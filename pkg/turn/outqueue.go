@@ -7,13 +7,13 @@ import (
 // outQueue holds what a stream client has not read yet, as one run of framed messages, so that writing takes one system call
 // however many there are. It is bounded: when a client reads too slowly, its oldest media goes first.
 type outQueue struct {
-	limit int           // bytes
 	ready chan struct{} // has an element while there is something to write, or the queue is closed
 
 	mu      sync.Mutex
 	pending []byte
 	spare   []byte // the buffer that take gave back
 	closed  bool
+	limit   int // bytes
 }
 
 // keepBuffer is the capacity in bytes that an idle queue may hold on to.
@@ -96,6 +96,18 @@ func (q *outQueue) take(written []byte) (b []byte, ok bool) {
 		written = b
 	}
 	return nil, false
+}
+
+func (q *outQueue) setLimit(limit int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.limit = limit
+}
+
+func (q *outQueue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
 }
 
 // close wakes take and throws away what is left.

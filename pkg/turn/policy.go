@@ -30,8 +30,11 @@ var special = prefixes(
 	"ff00::/8",      // multicast
 )
 
-// nat64 is the well-known prefix of RFC 6052: the last four bytes are the IPv4 address that the packet ends up at.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+// Prefixes whose addresses embed an IPv4 address: RFC 6052 has it in the last four bytes, RFC 3056 in those behind the prefix.
+var (
+	nat64     = netip.MustParsePrefix("64:ff9b::/96")
+	sixToFour = netip.MustParsePrefix("2002::/16")
+)
 
 func prefixes(list ...string) []netip.Prefix {
 	out := make([]netip.Prefix, len(list))
@@ -53,11 +56,10 @@ type policy struct {
 // Relayed addresses of ours are always allowed, inside the process. Everything else that is this machine, special or denied is
 // refused; allow lifts the first two.
 func (p *policy) check(ip netip.Addr) (relay.Reach, bool) {
-	embedded := ip
-	if nat64.Contains(ip) {
-		b := ip.As16()
-		embedded = netip.AddrFrom4([4]byte(b[12:]))
+	if ip.Is4In6() {
+		return 0, false // no peer has such an address; the socket would send to the IPv4 one behind all other rules
 	}
+	embedded := embeddedIPv4(ip)
 	allowed := contains(p.allow, ip) || contains(p.allow, embedded)
 	denied := contains(p.deny, ip) || contains(p.deny, embedded)
 	own := p.host[ip] || p.host[embedded] || embedded.IsLoopback() || embedded.IsUnspecified()
@@ -74,6 +76,18 @@ func (p *policy) check(ip netip.Addr) (relay.Reach, bool) {
 		return 0, false
 	}
 	return relay.ReachNetwork, true
+}
+
+// embeddedIPv4 is the IPv4 address that a packet to ip ends up at, or ip itself.
+func embeddedIPv4(ip netip.Addr) netip.Addr {
+	b := ip.As16()
+	switch {
+	case nat64.Contains(ip):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	case sixToFour.Contains(ip):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return ip
 }
 
 func contains(list []netip.Prefix, ip netip.Addr) bool {

@@ -48,13 +48,21 @@ func engineReply(b []byte) (*reply, error) {
 	return r, nil
 }
 
-// replace sets the value of the attribute of that type.
-func (r *reply) replace(t stun.AttrType, value []byte) {
+// edit changes the value of the attribute of that type, and tells whether there is one.
+func (r *reply) edit(t stun.AttrType, f func(value []byte) []byte) bool {
 	for i := range r.attributes {
 		if r.attributes[i].Type == t {
-			r.attributes[i].Value = value
-			return
+			r.attributes[i].Value = f(r.attributes[i].Value)
+			return true
 		}
+	}
+	return false
+}
+
+// replace sets the value of the attribute of that type.
+func (r *reply) replace(t stun.AttrType, value []byte) {
+	if r.edit(t, func([]byte) []byte { return value }) {
+		return
 	}
 	r.attributes = append(r.attributes, stun.RawAttribute{Type: t, Value: value})
 }

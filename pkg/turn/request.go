@@ -10,10 +10,12 @@ import (
 	"github.com/pion/stun"
 )
 
-// Lifetimes of RFC 8656 sections 7.2, 9 and 12. The engine takes one hour itself for "no lifetime", hence the second less.
+// Lifetimes of RFC 8656 sections 7.2, 9 and 12. Allocations expire here, not in the engine (see engine.forget), which is always
+// asked for the longest lifetime that it grants: less than an hour, since it takes one hour for "not given".
 const (
 	defaultLifetime    = 10 * time.Minute
-	maxLifetime        = time.Hour - time.Second
+	maxLifetime        = 55 * time.Minute
+	engineLifetime     = 59 * time.Minute
 	permissionLifetime = 5 * time.Minute
 	channelLifetime    = 10 * time.Minute
 )
@@ -45,19 +47,13 @@ func parseQuery(b []byte) (*query, error) {
 	}
 	q := &query{id: m.TransactionID, method: m.Type.Method, message: m}
 	for i, a := range m.Attributes {
-		switch a.Type {
-		case stun.AttrUsername:
-			q.username = string(a.Value)
-		case stun.AttrRealm:
-			q.realm = string(a.Value)
-		case stun.AttrNonce:
-			q.nonce = string(a.Value)
-		case stun.AttrMessageIntegrity:
+		if a.Type == stun.AttrMessageIntegrity {
 			q.signed = len(a.Value) == 20
 			m.Attributes, m.Length = m.Attributes[:i+1], lengthUntil(m.Attributes[:i+1])
-			return q, nil
+			break
 		}
 	}
+	q.username, q.realm, q.nonce = q.text(stun.AttrUsername), q.text(stun.AttrRealm), q.text(stun.AttrNonce)
 	return q, nil
 }
 
@@ -90,6 +86,15 @@ func (q *query) unknown() (types stun.UnknownAttributes) {
 		}
 	}
 	return types
+}
+
+// text returns the first attribute of that type (RFC 8489 section 14), "" when there is none.
+func (q *query) text(t stun.AttrType) string {
+	v, err := q.message.Get(t)
+	if err != nil {
+		return ""
+	}
+	return string(v)
 }
 
 func (q *query) has(t stun.AttrType) bool { return q.message.Contains(t) }

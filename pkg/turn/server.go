@@ -43,6 +43,9 @@ type Config struct {
 	ConnectionsPerIP     int // open stream connections; 0: no limit
 	PeersPerAllocation   int // permissions
 	StreamQueue          int // bytes that a stream client may be behind
+	// IdleTimeout is how long a connection without an allocation may stay silent. One with an allocation that stays silent ends
+	// when that expires.
+	IdleTimeout time.Duration
 
 	Log *slog.Logger
 }
@@ -56,42 +59,45 @@ type Peers struct{ Allow, Deny []netip.Prefix }
 // Server is the TURN server. New binds its listeners, Run serves them.
 type Server struct {
 	// fixed after construction
-	config  Config
-	log     *slog.Logger
-	network udpio.Network
-	relay   *relay.Relay
-	engine  *engine
-	front   *relay.Front
-	udp     udpio.Socket // nil when off
-	tcp     net.Listener // nil when off
-	queue   chan *request
-	buffers sync.Pool // *[maxControlFrame]byte
-	metrics metrics
+	config    Config
+	log       *slog.Logger
+	network   udpio.Network
+	relay     *relay.Relay
+	engine    *engine
+	front     *relay.Front
+	udp       udpio.Socket  // nil when off
+	tcp       net.Listener  // nil when off
+	known     chan *request // control requests of clients that have an allocation
+	strangers chan *request // and of those that have none
+	buffers   sync.Pool     // *[maxControlFrame]byte
+	metrics   metrics
+	nonces    nonceBinder
 
-	policy   atomic.Pointer[policy]
-	quota    atomic.Pointer[Quota]
-	draining atomic.Bool
-	live     allocations
-	conns    conns
+	policy       atomic.Pointer[policy]
+	policyChange sync.Mutex // held by writers of policy
+	quota        atomic.Pointer[Quota]
+	draining     atomic.Bool
+	live         allocations
+	conns        conns
 
-	unauthenticated *addressLimiter // owned by the control loop
+	unprovenUDP, unprovenStream *addressLimiter // owned by the control loop
 
 	authLog, capacityLog, policyLog rate.Sometimes // what could fill the log says one line a second
 }
 
-// controlQueue is how many control requests may wait; the engine does tens of thousands a second.
+// controlQueue is how many control requests may wait in each queue; the engine does tens of thousands a second.
 const controlQueue = 1024
 
 // New opens the listeners. Its errors name the key of the address at fault.
 func New(config Config) (*Server, error) {
-	s := &Server{config: config, log: config.Log, network: udpio.NewPortable(), queue: make(chan *request, controlQueue), metrics: newMetrics(),
+	s := &Server{config: config, log: config.Log, network: udpio.NewPortable(), known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue), metrics: newMetrics(), nonces: newNonceBinder(),
 		live:        allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
 		conns:       conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},
 		authLog:     rate.Sometimes{Interval: time.Second},
 		capacityLog: rate.Sometimes{Interval: time.Second},
 		policyLog:   rate.Sometimes{Interval: time.Second}}
 	s.buffers.New = func() any { return new([maxControlFrame]byte) }
-	s.unauthenticated = newAddressLimiter(config.UnauthenticatedPerIP)
+	s.unprovenUDP, s.unprovenStream = newAddressLimiter(config.UnauthenticatedPerIP), newAddressLimiter(config.UnauthenticatedPerIP)
 	host, err := hostAddresses()
 	if err != nil {
 		return nil, fmt.Errorf("list this machine's addresses: %w", err)
@@ -186,8 +192,14 @@ func (s *Server) SetQuota(q Quota) { s.quota.Store(&q) }
 
 // SetPeers replaces the peer lists for permissions from now on.
 func (s *Server) SetPeers(p Peers) {
+	s.changePolicy(func(next *policy) { next.allow, next.deny = p.Allow, p.Deny })
+}
+
+func (s *Server) changePolicy(change func(*policy)) {
+	s.policyChange.Lock()
+	defer s.policyChange.Unlock()
 	next := *s.policy.Load()
-	next.allow, next.deny = p.Allow, p.Deny
+	change(&next)
 	s.policy.Store(&next)
 }
 
@@ -232,13 +244,17 @@ func (s *Server) closeListeners() (err error) {
 
 // controlUDP queues a control request that came over UDP. When the queue is full the request is dropped: its client repeats it
 // (RFC 8489 section 6.2.1), and media must not wait.
-func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, b []byte) {
+func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, known bool, b []byte) {
 	r, ok := s.copyRequest(&request{from: from, socket: socket, bytes: b})
 	if !ok {
 		return
 	}
+	queue := s.strangers
+	if known {
+		queue = s.known
+	}
 	select {
-	case s.queue <- r:
+	case queue <- r:
 	default:
 		s.relay.Drop(relay.DropControlBusy)
 		s.recycle(r)
@@ -251,8 +267,12 @@ func (s *Server) submit(ctx context.Context, r *request) {
 	if !ok {
 		return
 	}
+	queue := s.strangers
+	if r.conn.present() != nil {
+		queue = s.known
+	}
 	select {
-	case s.queue <- r:
+	case queue <- r:
 	case <-ctx.Done():
 		s.relay.Drop(relay.DropClosed)
 		s.recycle(r)
@@ -273,15 +293,40 @@ func (s *Server) recycle(r *request) {
 	s.buffers.Put((*[maxControlFrame]byte)(r.bytes[:maxControlFrame]))
 }
 
-// controlLoop answers control requests, one at a time, until ctx ends.
+// controlLoop answers control requests, one at a time, those of clients with an allocation first, and ends allocations whose time
+// is over, until ctx ends.
 func (s *Server) controlLoop(ctx context.Context) {
+	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
+	defer second.Stop()
+	defer minute.Stop()
 	for {
 		select {
-		case r := <-s.queue:
+		case r := <-s.known:
 			s.handle(r)
-			s.recycle(r)
+			continue
+		default:
+		}
+		select {
+		case r := <-s.known:
+			s.handle(r)
+		case r := <-s.strangers:
+			s.handle(r)
+		case now := <-second.C:
+			s.expire(now)
+		case <-minute.C:
+			s.refreshHost()
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// refreshHost takes over addresses that this machine has got since, so that nobody is relayed to them.
+func (s *Server) refreshHost() {
+	host, err := hostAddresses()
+	if err != nil {
+		s.log.Warn("this machine's addresses cannot be listed; those known remain denied to clients", "error", err)
+		return
+	}
+	s.changePolicy(func(p *policy) { p.host = host })
 }

@@ -13,14 +13,13 @@ import (
 )
 
 const (
-	// idleTimeout is how long a connection without an allocation may stay silent.
-	idleTimeout = 30 * time.Second
-	// allocatedTimeout is the same with an allocation: longer than any client waits before it refreshes permission or channel.
-	allocatedTimeout = 15 * time.Minute
-	// writeTimeout is how long a client may take to accept what is written to it.
+	// writeTimeout is how long a client may take to accept writeChunk bytes.
 	writeTimeout = 15 * time.Second
-	// deadlineStep is how much a read deadline may be out of date, so that it is not set for every message.
-	deadlineStep = 5 * time.Second
+	writeChunk   = 16 << 10
+	// kernelBuffer is how many bytes the kernel is asked to hold for a client: what waits there is too late to be dropped.
+	kernelBuffer = 64 << 10
+	// strangerQueue is how many bytes of answers may wait for a client without an allocation.
+	strangerQueue = 8 << 10
 )
 
 // conn is a client on a stream. The reader feeds the packet path; a writer of its own empties the queue.
@@ -79,30 +78,36 @@ func (s *Server) serveStream(ctx context.Context, nc net.Conn) {
 		return
 	}
 	port := uint16(nc.RemoteAddr().(*net.TCPAddr).Port)
-	c := &conn{server: s, net: nc, addr: netip.AddrPortFrom(addr.Unmap(), port), out: newOutQueue(s.config.StreamQueue)}
-	if !s.conns.add(c, s.config.ConnectionsPerIP) {
+	c := &conn{server: s, net: nc, addr: netip.AddrPortFrom(addr.Unmap(), port), out: newOutQueue(strangerQueue)}
+	if ok, closed := s.conns.add(c, s.config.ConnectionsPerIP); closed {
+		nc.Close()
+		return
+	} else if !ok {
 		nc.Close()
 		s.capacityLog.Do(func() {
 			s.log.Warn("too many TURN connections from one address, see turn.limits.connections_per_ip (repeated lines are left out)", "client", c.addr)
 		})
 		return
 	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(kernelBuffer) // what the kernel grants instead is only less prompt
+	}
 	go c.serve(ctx)
 }
 
-func (cs *conns) add(c *conn, perIP int) bool {
+func (cs *conns) add(c *conn, perIP int) (ok, closed bool) {
 	ip := quotaAddr(c.addr.Addr())
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.closed || perIP > 0 && cs.perIP[ip] >= perIP {
-		return false
+		return false, cs.closed
 	}
 	cs.lastID++
 	c.id = cs.lastID
 	cs.open[c] = struct{}{}
 	cs.perIP[ip]++
 	cs.wait.Add(1)
-	return true
+	return true, false
 }
 
 func (cs *conns) remove(c *conn) {
@@ -149,18 +154,14 @@ func (c *conn) serve(ctx context.Context) {
 
 func (c *conn) readLoop(ctx context.Context) error {
 	frames := newFrameReader(c.net)
-	var deadline time.Time
 	for {
-		s := c.present()
-		timeout, limit := idleTimeout, maxControlFrame
-		if s != nil {
-			timeout, limit = allocatedTimeout, maxFrame+3
+		s, err := c.next()
+		if err != nil {
+			return err
 		}
-		if now := time.Now(); now.Add(timeout).Sub(deadline).Abs() > deadlineStep {
-			deadline = now.Add(timeout)
-			if err := c.net.SetReadDeadline(deadline); err != nil {
-				return err
-			}
+		limit := maxControlFrame
+		if s != nil {
+			limit = maxFrame + 3
 		}
 		p, err := frames.next(limit)
 		if err != nil {
@@ -184,11 +185,15 @@ func (c *conn) writeLoop() error {
 		if b, ok = c.out.take(b); !ok {
 			return nil
 		}
-		if err := c.net.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-			return err
-		}
-		if _, err := c.net.Write(b); err != nil {
-			return err
+		for rest := b; len(rest) > 0; {
+			chunk := rest[:min(len(rest), writeChunk)]
+			if err := c.net.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+				return err
+			}
+			if _, err := c.net.Write(chunk); err != nil {
+				return err
+			}
+			rest = rest[len(chunk):]
 		}
 	}
 }
@@ -199,14 +204,26 @@ func (c *conn) present() *relay.Session {
 	return c.session
 }
 
+// next returns the session for the next message. Without one the client has IdleTimeout to send it.
+func (c *conn) next() (*relay.Session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != nil {
+		return c.session, nil
+	}
+	return nil, c.net.SetReadDeadline(time.Now().Add(c.server.config.IdleTimeout))
+}
+
 // adopt takes the session on, unless the connection has ended.
 func (c *conn) adopt(s *relay.Session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.gone {
-		c.session = s
+	if c.gone || c.net.SetReadDeadline(time.Time{}) != nil {
+		return false
 	}
-	return !c.gone
+	c.session = s
+	c.out.setLimit(c.server.config.StreamQueue)
+	return true
 }
 
 // release lets go of the session. From now on the connection counts as idle.
@@ -215,7 +232,7 @@ func (c *conn) release(s *relay.Session) {
 	defer c.mu.Unlock()
 	if c.session == s {
 		c.session = nil
-		_ = c.net.SetReadDeadline(time.Now().Add(idleTimeout)) // fails only on a connection that has ended
+		_ = c.net.SetReadDeadline(time.Now().Add(c.server.config.IdleTimeout)) // fails only on a connection that has ended
 	}
 }
 
@@ -225,10 +242,13 @@ func (c *conn) Write(b []byte) relay.Drop {
 	for range dropped {
 		c.server.relay.Drop(relay.DropQueueFull)
 	}
-	if !ok {
-		return relay.DropQueueFull
+	switch {
+	case ok:
+		return relay.DropNone
+	case c.out.isClosed():
+		return relay.DropClosed
 	}
-	return relay.DropNone
+	return relay.DropQueueFull
 }
 
 // Addr implements relay.Client.

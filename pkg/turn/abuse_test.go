@@ -1,0 +1,136 @@
+package turn
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/maitred/maitred/pkg/relay"
+	"github.com/pion/stun"
+)
+
+// TestAllocationEndsDuringItsRequests ends allocations while their permissions are being made. Pion alone would stop a timer that is
+// not there yet.
+func TestAllocationEndsDuringItsRequests(t *testing.T) {
+	s := start(t, func(c *Config) { c.PeersPerAllocation = 500 })
+	var many []stun.RawAttribute
+	for i := range 120 {
+		many = append(many, peer(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, 0, byte(i)}), 9)))
+	}
+	for range 100 {
+		c := s.dial(t, "tcp")
+		c.allocate()
+		for range 3 {
+			c.send(c.build(stun.MethodCreatePermission, c.key, many...).Raw)
+		}
+		c.conn.Close()
+	}
+	for range 100 {
+		credential := s.authority.MintMember("m", time.Hour)
+		c := s.dialAs(t, "udp", credential.Username, credential.Password)
+		c.allocate()
+		for range 3 {
+			c.send(c.build(stun.MethodCreatePermission, c.key, many...).Raw)
+		}
+		s.authority.Release("m")
+		s.EndUser(s.authority.MemberID("m"))
+	}
+	s.wantAllocations(t, 0)
+}
+
+func TestAllocationExpires(t *testing.T) {
+	for _, network := range transports {
+		s := start(t, nil)
+		c := s.dial(t, network)
+		c.allocate()
+		s.live.mu.Lock()
+		for _, a := range s.live.byKey {
+			a.expires.Store(time.Now().UnixNano())
+		}
+		s.live.mu.Unlock()
+		s.wantAllocations(t, 0)
+		c.wantCode(c.request(stun.MethodRefresh), 437)
+	}
+}
+
+// TestQuietAllocationOverTCPStays: only a connection without an allocation is idle.
+func TestQuietAllocationOverTCPStays(t *testing.T) {
+	s := start(t, func(c *Config) { c.IdleTimeout = 200 * time.Millisecond })
+	quiet, idle := s.dial(t, "tcp"), s.dial(t, "tcp")
+	quiet.allocate()
+	idle.challenge()
+	began := time.Now()
+	idle.conn.SetReadDeadline(began.Add(patience))
+	if n, err := idle.conn.Read(make([]byte, 1)); n != 0 || err == nil || time.Since(began) > patience {
+		t.Fatalf("an idle connection stays: %d, %v", n, err)
+	}
+	// The other connection was silent for as long.
+	quiet.wantCode(quiet.request(stun.MethodRefresh), 0)
+	quiet.wantCode(quiet.request(stun.MethodRefresh, lifetimeAttribute(0)), 0)
+	quiet.conn.SetReadDeadline(time.Now().Add(patience))
+	if n, err := quiet.conn.Read(make([]byte, 1)); n != 0 || err == nil || time.Since(began) > patience {
+		t.Errorf("a connection whose allocation is gone stays: %d, %v", n, err)
+	}
+}
+
+// TestReservationsEndWithTheirAllocation goes through a range of four ports many times.
+func TestReservationsEndWithTheirAllocation(t *testing.T) {
+	s := start(t, func(c *Config) { c.RelayPorts = relay.PortRange{Min: 28000, Max: 28003} })
+	c := s.dial(t, "udp")
+	for range 20 {
+		c.allocate(attr(stun.AttrEvenPort, 0x80))
+		c.wantCode(c.request(stun.MethodRefresh, lifetimeAttribute(0)), 0)
+	}
+}
+
+func TestChannelsPerAllocation(t *testing.T) {
+	s := start(t, func(c *Config) { c.PeersPerAllocation = 3 })
+	c := s.dial(t, "udp")
+	c.allocate()
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(loopback, port) }
+	for i := uint16(1); i <= 3; i++ {
+		c.bind(0x4000+i, at(i))
+	}
+	c.wantCode(c.request(stun.MethodChannelBind, channelNumber(0x4004), peer(at(4))), 508)
+	c.bind(0x4001, at(1))
+}
+
+func TestEveryUnprovenAnswerIsLimited(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		method stun.Method
+		signed bool
+	}{{"challenge", stun.MethodAllocate, false}, {"unknown method", stun.MethodConnect, false}, {"wrong credential", stun.MethodAllocate, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t, func(c *Config) { c.UnauthenticatedPerIP = 5 })
+			c := s.dialAs(t, "udp", "1:nobody", "x")
+			var key []byte
+			if tt.signed {
+				key = c.key
+			}
+			for range 50 {
+				c.send(c.build(tt.method, key, overUDP).Raw)
+			}
+			eventually(t, "most requests are dropped", func() bool { return s.dropped(relay.DropUnauthorized) >= 40 })
+			s.dial(t, "tcp").challenge() // nobody who forges UDP packets uses up what streams get
+		})
+	}
+}
+
+// TestNonceOfAnotherAddressIs438: a nonce proves that its holder receives what is sent to its address.
+func TestNonceOfAnotherAddressIs438(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial(t, "udp")
+	c.challenge()
+	addr, _ := s.UDPAddr()
+	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 77)}, net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	other := *c
+	other.conn = conn
+	other.wantCode(other.request(stun.MethodAllocate, overUDP), 438)
+	c.allocate()
+}
