@@ -1,0 +1,293 @@
+// @ts-check
+import { Room, Signaling } from '../sdk/maitred.js';
+import { CallView } from './call.js';
+import { explainCause } from './errors.js';
+import { text } from './i18n.js';
+import { Lobby } from './lobby.js';
+import { memberName, roomName, roomOfPath } from './names.js';
+import { EndPage, JoiningPage } from './pages.js';
+import { Toasts } from './widgets.js';
+
+/** @typedef {import('../sdk/maitred.js').Cause} Cause */
+/** @typedef {import('../sdk/maitred.js').SignalingState} SignalingState */
+/** @typedef {import('./i18n.js').I18n} I18n */
+/** @typedef {import('./media.js').LocalMedia} LocalMedia */
+/** @typedef {import('./memory.js').Memory} Memory */
+/** @typedef {'lobby' | 'joining' | 'call' | 'left' | 'error'} Phase */
+/** @typedef {{room: string, name: string, relay: boolean}} Wish where somebody wants to go */
+/**
+ * @typedef {object} AppOptions
+ * @property {HTMLElement} root
+ * @property {HTMLElement} toasts
+ * @property {I18n} i18n
+ * @property {LocalMedia} media
+ * @property {Memory} memory
+ * @property {URLSearchParams} query `lang`, `name`, `relay=1`, `autojoin=1`, `quality=low`
+ */
+
+/** Leads from the lobby through the call to its end. Lobby and call are one page, so that the camera stays open in between. */
+export class App {
+  #root;
+  #i18n;
+  #media;
+  #memory;
+  #query;
+  #toasts;
+  /** @type {Room | null} */
+  #room = null;
+  /** @type {{element: HTMLElement, close(): void} | null} */
+  #view = null;
+  /** @type {Phase} */
+  #phase = 'lobby';
+
+  /** @param {AppOptions} options */
+  constructor(options) {
+    this.#root = options.root;
+    this.#i18n = options.i18n;
+    this.#media = options.media;
+    this.#memory = options.memory;
+    this.#query = options.query;
+    this.#toasts = new Toasts(options.i18n, options.toasts);
+  }
+
+  get room() {
+    return this.#room;
+  }
+
+  start() {
+    this.#applyLanguage();
+    this.#i18n.on('change', ({ language }) => {
+      this.#memory.language = language;
+      this.#applyLanguage();
+    });
+    addEventListener('keydown', (event) => this.#shortcut(event));
+    addEventListener('pagehide', () => this.#room?.leave());
+    addEventListener('popstate', () => location.reload());
+    addEventListener('online', () => this.#room?.signaling.retryNow());
+    this.#media.on('change', () => this.#shareMedia());
+    this.#enter(roomOfPath(location.pathname));
+  }
+
+  /** @param {string} room of the link, '' on the start page */
+  #enter(room) {
+    if (typeof RTCPeerConnection !== 'function') return this.#showEnd({ code: 'unsupported' });
+    if (room !== '' && roomName(room) !== room) return this.#showEnd({ code: 'bad_room' });
+    const name = memberName(this.#query.get('name') ?? this.#memory.name);
+    const relay = this.#query.get('relay') === '1';
+    const seat = reloaded() ? this.#memory.seat : null;
+    if (room && seat?.room === room) {
+      void this.#media.setAudio(seat.audio);
+      void this.#media.setVideo(seat.video);
+      return this.#join({ room, name: seat.name, relay });
+    }
+    if (room && this.#query.get('autojoin') === '1') return this.#join({ room, name, relay });
+    this.#showLobby(room, name, relay);
+  }
+
+  /**
+   * @param {string} room
+   * @param {string} name
+   * @param {boolean} relay
+   */
+  #showLobby(room, name, relay) {
+    void this.#media.open();
+    const lobby = new Lobby({
+      i18n: this.#i18n, media: this.#media, toasts: this.#toasts, room, name, relay, linkTo: (target) => this.#linkTo(target),
+    });
+    lobby.on('join', (wish) => {
+      this.#memory.name = wish.name;
+      this.#join(wish);
+    });
+    this.#show('lobby', lobby);
+    lobby.focus();
+  }
+
+  /** @param {Wish} wish */
+  #join(wish) {
+    const name = wish.name || this.#i18n.t('lobby.guest');
+    this.#goTo(wish);
+    void this.#media.open();
+    const signaling = new Signaling({ url: webSocketURL(location), room: wish.room, name });
+    const room = new Room({ signaling, relayOnly: wish.relay, stream: new MediaStream() });
+    this.#room = room;
+    this.#shareMedia();
+    const joining = new JoiningPage(this.#i18n, wish.room, () => this.#cancel(wish));
+    this.#show('joining', joining);
+    room.on('joined', () => {
+      if (this.#room === room && this.#phase === 'joining') this.#showCall(room, wish);
+    });
+    room.on('state', ({ state, cause, delay }) => {
+      if (this.#room !== room) return;
+      if (state === 'closed') this.#ended(cause, wish);
+      else if (this.#phase === 'joining') joining.say(joiningWords(state, cause, delay));
+    });
+    room.join();
+  }
+
+  /**
+   * @param {Room} room
+   * @param {Wish} wish
+   */
+  #showCall(room, wish) {
+    const call = new CallView({
+      i18n: this.#i18n, media: this.#media, room, toasts: this.#toasts, roomName: wish.room, link: this.#linkTo(wish.room),
+    });
+    call.on('leave', () => room.leave());
+    call.on('relay', ({ on }) => {
+      wish.relay = on;
+      this.#goTo(wish);
+    });
+    this.#rememberSeat(wish);
+    this.#show('call', call);
+    document.title = this.#title();
+  }
+
+  /** @param {Wish} wish */
+  #cancel(wish) {
+    const room = this.#room;
+    this.#room = null;
+    room?.leave();
+    this.#showLobby(wish.room, wish.name, wish.relay);
+  }
+
+  /**
+   * @param {Cause | null} cause
+   * @param {Wish} wish
+   */
+  #ended(cause, wish) {
+    this.#memory.seat = null;
+    const again = () => this.#join(wish);
+    if (cause?.code !== 'left') {
+      this.#showEnd(cause, again);
+      return;
+    }
+    this.#room = null;
+    this.#media.close();
+    this.#show('left', new EndPage(this.#i18n,
+      { title: 'end.left', lead: text('end.leftLead'), again: 'end.rejoin', failed: false }, again));
+  }
+
+  /**
+   * @param {Cause | null} cause
+   * @param {() => void} [again]
+   */
+  #showEnd(cause, again = () => location.reload()) {
+    const title = this.#phase === 'call' ? 'error.endTitle' : 'error.joinTitle';
+    const { text: lead, retry } = explainCause(cause);
+    this.#room = null;
+    this.#media.close();
+    this.#show('error', new EndPage(this.#i18n, { title, lead, again: retry ? 'end.retry' : null, code: cause?.code, failed: true }, again));
+  }
+
+  /**
+   * @param {Phase} phase
+   * @param {{element: HTMLElement, close(): void}} view
+   */
+  #show(phase, view) {
+    this.#view?.close();
+    this.#view = view;
+    this.#phase = phase;
+    this.#root.replaceChildren(view.element);
+    document.documentElement.dataset.phase = phase;
+    document.title = this.#title();
+    // The heading says where one is now; without this the focus would be lost with the button that led here.
+    if (phase === 'left' || phase === 'error') view.element.querySelector('h1')?.focus();
+  }
+
+  #shareMedia() {
+    const room = this.#room;
+    if (!room) return;
+    const { audioTrack, videoTrack, state } = this.#media;
+    room.setTrack('audio', audioTrack);
+    room.setTrack('video', videoTrack);
+    room.setState(state);
+    const seat = this.#memory.seat;
+    if (seat) this.#memory.seat = { ...seat, ...this.#media.wants };
+  }
+
+  /** @param {Wish} wish */
+  #rememberSeat({ room, name }) {
+    this.#memory.seat = { room, name, ...this.#media.wants };
+  }
+
+  /**
+   * Puts the call's address into the address bar without loading a page.
+   * @param {Wish} wish
+   */
+  #goTo({ room, relay }) {
+    const query = new URLSearchParams(location.search);
+    if (relay) query.set('relay', '1');
+    else query.delete('relay');
+    const address = `/r/${room}${query.size ? `?${query}` : ''}`;
+    const here = location.pathname + location.search;
+    if (address === here) return;
+    if (roomOfPath(location.pathname) === room) history.replaceState(null, '', address);
+    else history.pushState(null, '', address);
+  }
+
+  /** @param {string} room */
+  #linkTo(room) {
+    return `${location.origin}/r/${room}`;
+  }
+
+  #title() {
+    const room = roomOfPath(location.pathname);
+    return room ? this.#i18n.t('title.room', { room }) : this.#i18n.t('title.lobby');
+  }
+
+  #applyLanguage() {
+    document.documentElement.lang = this.#i18n.tag;
+    document.title = this.#title();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #shortcut(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+    const view = this.#view;
+    if (event.key === 'Escape') {
+      if (view instanceof CallView) view.act('escape');
+      return;
+    }
+    if (isTyping(event.target)) return;
+    const key = event.key.toLowerCase();
+    if (view instanceof CallView && key === 'c') {
+      // Or the letter would land in the field that opening the chat focuses.
+      event.preventDefault();
+      view.act('chat');
+    } else if (key === 'm' || key === 'v') {
+      const control = key === 'm' ? 'mute' : 'camera';
+      if (view instanceof CallView) view.act(control);
+      else if (view instanceof Lobby) view.toggle(control);
+    }
+  }
+}
+
+/** @param {EventTarget | null} target */
+function isTyping(target) {
+  return target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement
+    || (target instanceof HTMLInputElement && target.type !== 'checkbox');
+}
+
+function reloaded() {
+  const [navigation] = performance.getEntriesByType('navigation');
+  return /** @type {PerformanceNavigationTiming | undefined} */ (navigation)?.type === 'reload';
+}
+
+/** @param {{protocol: string, host: string}} location */
+export function webSocketURL({ protocol, host }) {
+  return `${protocol === 'https:' ? 'wss:' : 'ws:'}//${host}/ws`;
+}
+
+/**
+ * @param {SignalingState} state
+ * @param {Cause | null} cause
+ * @param {number} delay
+ */
+function joiningWords(state, cause, delay) {
+  if (state === 'waiting') return text('join.waiting');
+  if (delay === 0) return null;
+  const seconds = Math.max(1, Math.round(delay / 1000));
+  if (cause?.code === 'rate_limited') return text('join.busy', { seconds });
+  if (cause?.code === 'server_draining' || cause?.code === 'going_away') return text('join.restarting', { seconds });
+  return text('join.retrying', { seconds });
+}

@@ -1,0 +1,96 @@
+// @ts-check
+import { text } from './i18n.js';
+
+/** @typedef {import('./i18n.js').Key} Key */
+/** @typedef {import('./i18n.js').Text} Text */
+/** @typedef {import('../sdk/maitred.js').Cause} Cause */
+/** @typedef {import('../sdk/maitred.js').Peer} Peer */
+/** @typedef {'both' | 'audio' | 'video'} Devices what was asked for when it failed */
+
+/**
+ * Every error code of the protocol and every way in which a connection ends. `retry`: trying again may help.
+ * @type {Record<string, {key: Key, retry: boolean}>}
+ */
+export const CAUSES = {
+  bad_message: { key: 'error.bad_message', retry: true },
+  room_full: { key: 'error.room_full', retry: true },
+  room_locked: { key: 'error.room_locked', retry: true },
+  wrong_password: { key: 'error.wrong_password', retry: false },
+  unauthorized: { key: 'error.unauthorized', retry: false },
+  no_such_member: { key: 'error.no_such_member', retry: false },
+  rate_limited: { key: 'error.rate_limited', retry: true },
+  too_many_rooms: { key: 'error.too_many_rooms', retry: true },
+  not_allowed: { key: 'error.not_allowed', retry: false },
+  server_draining: { key: 'error.server_draining', retry: true },
+  kicked: { key: 'error.kicked', retry: false },
+  replaced: { key: 'error.replaced', retry: true },
+  too_slow: { key: 'error.too_slow', retry: true },
+  too_big: { key: 'error.too_big', retry: true },
+  going_away: { key: 'error.going_away', retry: true },
+  connection_lost: { key: 'error.connection_lost', retry: true },
+  bad_room: { key: 'error.bad_room', retry: false },
+  unsupported: { key: 'error.unsupported', retry: false },
+};
+
+/**
+ * @param {Cause | null} cause
+ * @returns {{text: Text, retry: boolean}}
+ */
+export function explainCause(cause) {
+  const known = cause && Object.hasOwn(CAUSES, cause.code) ? CAUSES[cause.code] : null;
+  if (!cause || !known) return { text: text('error.unknown'), retry: true };
+  if (cause.code === 'kicked' && cause.message) {
+    return { text: text('error.kickedBecause', { reason: cause.message }), retry: false };
+  }
+  return { text: text(known.key), retry: known.retry };
+}
+
+/** @type {Record<string, Record<Devices, Key>>} */
+const DEVICE_KEYS = {
+  denied: { both: 'device.denied', audio: 'device.deniedMicrophone', video: 'device.deniedCamera' },
+  missing: { both: 'device.missing', audio: 'device.missingMicrophone', video: 'device.missingCamera' },
+  busy: { both: 'device.busy', audio: 'device.busyMicrophone', video: 'device.busyCamera' },
+};
+
+/**
+ * Why getUserMedia gave nothing, and what to do.
+ * @param {{name: string, message?: string}} error
+ * @param {Devices} devices
+ * @returns {Text}
+ */
+export function explainDevice(error, devices) {
+  switch (error.name) {
+    case 'InsecureContextError': return text('device.insecure');
+    case 'NotAllowedError':
+    case 'SecurityError':
+      return /system/i.test(error.message ?? '') ? text('device.deniedSystem') : text(DEVICE_KEYS.denied[devices]);
+    case 'NotFoundError': return text(DEVICE_KEYS.missing[devices]);
+    case 'NotReadableError':
+    case 'AbortError': return text(DEVICE_KEYS.busy[devices]);
+    case 'OverconstrainedError': return text('device.constraints');
+    case 'DeviceLostError': return text(devices === 'audio' ? 'device.lostMicrophone' : 'device.lostCamera');
+    default: return text('device.other', { name: error.name });
+  }
+}
+
+/**
+ * Why getDisplayMedia gave nothing; null when the person closed the picker, which needs no words.
+ * @param {{name: string, message?: string}} error
+ * @returns {Text | null}
+ */
+export function explainScreen(error) {
+  if (error.name === 'NotAllowedError') return /system/i.test(error.message ?? '') ? text('device.screenDenied') : null;
+  if (error.name === 'UnsupportedError') return text('device.screenUnsupported');
+  return text('device.screenFailed', { name: error.name });
+}
+
+/**
+ * Why there is no connection to a member, as far as this end can tell.
+ * @param {Pick<Peer, 'iceErrors' | 'candidateTypes'>} peer
+ * @returns {Text}
+ */
+export function explainPeer(peer) {
+  if (peer.candidateTypes.has('relay')) return text('tile.failedGeneral');
+  if (peer.iceErrors.has(401)) return text('tile.failedRefused');
+  return text(peer.iceErrors.size > 0 ? 'tile.failedRelay' : 'tile.failedGeneral');
+}

@@ -1,0 +1,86 @@
+// @ts-check
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Chat, splitLinks } from '../static/app/chat.js';
+
+const BOB = { id: 'bob', name: 'Bob' };
+
+/** @param {{sent?: object[], waiting?: object[]}} [result] */
+function open(result = {}) {
+  /** @type {string[]} */
+  const said = [];
+  const room = {
+    self: { id: 'ann', name: 'Ann' }, members: new Map([['bob', BOB]]),
+    sendChat: (/** @type {string} */ content) => {
+      said.push(content);
+      return { sent: [], waiting: [], ...result };
+    },
+  };
+  const chat = new Chat(/** @type {any} */ (room), () => 7);
+  /** @type {any[]} */
+  const events = [];
+  chat.on('message', ({ name, text, own }) => events.push({ name, text, own }));
+  chat.on('notice', ({ key, params }) => events.push({ key, ...params }));
+  chat.on('unread', ({ count }) => events.push(count));
+  return { chat, said, events };
+}
+
+test('messages of members are shown and counted', () => {
+  const { chat, events } = open();
+  chat.receive('bob', { text: ' hello ' });
+  assert.deepEqual(events, [{ name: 'Bob', text: 'hello', own: false }, 1]);
+});
+
+test('strangers and empty messages are not', () => {
+  const { chat, events } = open();
+  chat.receive('eve', { text: 'hello' });
+  chat.receive('bob', { text: ' \n ' });
+  assert.deepEqual(events, []);
+});
+
+test('who reads has nothing unread', () => {
+  const { chat, events } = open();
+  chat.receive('bob', { text: 'one' });
+  chat.setReading(true);
+  chat.receive('bob', { text: 'two' });
+  assert.equal(chat.unread, 0);
+  chat.setReading(false);
+  chat.receive('bob', { text: 'three' });
+  assert.deepEqual(events.filter(Number.isInteger), [1, 0, 1]);
+});
+
+test('what is sent is shown', () => {
+  const { chat, said, events } = open({ sent: [BOB] });
+  assert.equal(chat.send('  hi '), true);
+  assert.equal(chat.send('   '), false);
+  assert.deepEqual(said, ['hi']);
+  assert.deepEqual(events, [{ name: 'Ann', text: 'hi', own: true }]);
+});
+
+test('whoever has to wait for it is named', () => {
+  const { chat, events } = open({ waiting: [BOB, { id: 'cay', name: 'Cay' }] });
+  chat.send('hi');
+  assert.deepEqual(events.at(-1), { key: 'chat.waiting', names: 'Bob, Cay' });
+});
+
+test('being alone is told', () => {
+  const { chat, events } = open();
+  chat.send('hi');
+  assert.deepEqual(events.at(-1), { key: 'chat.nobody' });
+});
+
+const LINKS = [
+  { content: 'no link', parts: ['no link'], hrefs: [] },
+  { content: 'see https://a.example/b?c=d.', parts: ['see ', 'https://a.example/b?c=d', '.'], hrefs: ['https://a.example/b?c=d'] },
+  { content: '(http://a.example)', parts: ['(', 'http://a.example', ')'], hrefs: ['http://a.example/'] },
+  { content: 'javascript:alert(1)', parts: ['javascript:alert(1)'], hrefs: [] },
+  { content: 'https://[', parts: ['https://['], hrefs: [] },
+  { content: '<https://a.example>', parts: ['<', 'https://a.example', '>'], hrefs: ['https://a.example/'] },
+];
+for (const { content, parts, hrefs } of LINKS) {
+  test(`links in ${content}`, () => {
+    const split = splitLinks(content);
+    assert.deepEqual(split.map(({ text }) => text), parts);
+    assert.deepEqual(split.map(({ href }) => href).filter(Boolean), hrefs);
+  });
+}
