@@ -1,8 +1,8 @@
 package relay
 
 import (
-	"math/bits"
-	"math/rand/v2"
+	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -11,7 +11,7 @@ import (
 // table finds sessions by address. Readers take no lock: every bucket is the head of a chain of immutable nodes. A sync.Map would
 // allocate for each look-up, since its keys are interfaces.
 type table struct {
-	seed    [2]uint64 // chosen at random, so that nobody can aim addresses at one bucket
+	seed    maphash.Seed // chosen at random, so that nobody can aim addresses at one bucket
 	buckets atomic.Pointer[[]atomic.Pointer[node]]
 	mu      sync.Mutex // held by writers
 	size    int        // guarded by mu
@@ -26,20 +26,17 @@ type node struct {
 const minBuckets = 64
 
 func (t *table) init() {
-	t.seed = [2]uint64{rand.Uint64(), rand.Uint64()}
+	t.seed = maphash.MakeSeed()
 	b := make([]atomic.Pointer[node], minBuckets)
 	t.buckets.Store(&b)
 }
 
 func (t *table) bucket(buckets []atomic.Pointer[node], key netip.AddrPort) *atomic.Pointer[node] {
+	var b [18]byte
 	a := key.Addr().As16()
-	var words [2]uint64
-	for i, b := range a {
-		words[i/8] = words[i/8]<<8 | uint64(b)
-	}
-	hi, lo := bits.Mul64(words[0]^t.seed[0], words[1]^t.seed[1])
-	hi, lo = bits.Mul64(hi^lo^uint64(key.Port()), t.seed[0]|1)
-	return &buckets[(hi^lo)&uint64(len(buckets)-1)]
+	copy(b[:], a[:])
+	binary.BigEndian.PutUint16(b[16:], key.Port())
+	return &buckets[maphash.Bytes(t.seed, b[:])&uint64(len(buckets)-1)]
 }
 
 // get returns nil when there is no session for key.
