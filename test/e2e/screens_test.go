@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/maitred/maitred/test/harness"
+)
+
+// screens are the sizes that the pages are looked at in.
+var screens = []struct {
+	name          string
+	width, height int64
+	options       []chromedp.EmulateViewportOption
+}{
+	{"desktop", 1280, 800, nil},
+	{"phone", 390, 844, []chromedp.EmulateViewportOption{chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait}},
+	{"small-phone", 320, 568, []chromedp.EmulateViewportOption{chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait}},
+}
+
+// TestScreens looks at lobby and call on a desk and on phones, in English and
+// Chinese: nothing sticks out, every control can be reached, the language is
+// the one asked for. MAITRED_SHOTS=DIR keeps the pictures.
+func TestScreens(t *testing.T) {
+	d := harness.Start(t)
+	b := startBrowser(t, headlessShell)
+	lobby := b.open("lobby", d.Page("/"))
+	lobby.phase("lobby")
+	ann := b.person(d, "tea", "Ann", true)
+	bob := b.person(d, "tea", "Bob", true)
+	for _, p := range []*tab{ann, bob} {
+		p.phase("call")
+		p.talks(1, relayed())
+	}
+	bob.say("The tea is served on the terrace.")
+	ann.hears("terrace")
+	for _, language := range []string{"en", "zh"} {
+		lobby.speak(language)
+		ann.speak(language)
+		for _, screen := range screens {
+			for _, p := range []*tab{lobby, ann} {
+				p.do("resize", chromedp.EmulateViewport(screen.width, screen.height, screen.options...))
+				p.settle()
+				p.fits()
+				p.screenshot(fmt.Sprintf("%s-%s-%s", p.name, screen.name, language))
+			}
+			ann.reach("#mute", "#camera", "#hangup", "#chat-toggle")
+		}
+	}
+}
+
+// speak puts the page into a language by its own control.
+func (p *tab) speak(language string) {
+	p.t.Helper()
+	p.waitFor(10*time.Second, fmt.Sprintf(`(() => {
+		if (document.documentElement.lang.startsWith(%[1]q)) return true;
+		const control = document.querySelector("#lang");
+		if (control.tagName !== "SELECT") { control.click(); return false; }
+		control.value = [...control.options].find((option) => option.value.startsWith(%[1]q)).value;
+		control.dispatchEvent(new Event("change", {bubbles: true}));
+		return false;
+	})()`, language))
+	chinese := value[bool](p, `/[\u4e00-\u9fff]/.test(document.querySelector("#join, #hangup").closest("body").innerText)`)
+	if language == "zh" && !chinese {
+		p.t.Errorf("%s: the page has no Chinese text", p.name)
+	}
+}
+
+// settle waits until nothing moves but what always does.
+func (p *tab) settle() {
+	p.t.Helper()
+	p.waitFor(10*time.Second, `document.getAnimations().every((a) => a.playState === "finished" || a.effect.getTiming().iterations === Infinity)`)
+}
+
+// fits checks that nothing is wider than the window and no picture sticks out.
+func (p *tab) fits() {
+	p.t.Helper()
+	p.waitFor(5*time.Second, `[...document.querySelectorAll(".tile")].every((tile) => {
+		const box = tile.getBoundingClientRect();
+		return box.left >= 0 && box.top >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
+	})`)
+	p.waitFor(5*time.Second, `document.documentElement.scrollWidth <= document.documentElement.clientWidth`)
+}
+
+// reach checks that controls lie inside the window, nothing over them.
+func (p *tab) reach(selectors ...string) {
+	p.t.Helper()
+	for _, selector := range selectors {
+		p.waitFor(5*time.Second, fmt.Sprintf(`(() => {
+			const control = document.querySelector(%q), box = control.getBoundingClientRect();
+			const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+			return box.width >= 24 && box.height >= 24 && box.bottom <= innerHeight && (control === top || control.contains(top));
+		})()`, selector))
+	}
+}
