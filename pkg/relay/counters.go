@@ -43,15 +43,18 @@ func (r *Relay) Drop(d Drop) {
 }
 
 // Count is an amount of traffic.
-type Count struct{ Packets, Bytes uint64 }
+type Count struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
 
 func (c *Count) add(o Count) { c.Packets += o.Packets; c.Bytes += o.Bytes }
 
 // Traffic is what was relayed, payload bytes without any header.
 type Traffic struct {
-	Up           Count // from clients to peers
-	Down         Count // from peers to clients
-	ShortCircuit Count // from clients to clients of the same relay, counted once, at the sender
+	Up           Count `json:"up"`            // from clients to peers
+	Down         Count `json:"down"`          // from peers to clients
+	ShortCircuit Count `json:"short_circuit"` // from clients to clients of the same relay, counted once, at the sender
 }
 
 // counter counts one path of one session. Only the goroutine that reads the socket adds to it in the common case, so that the

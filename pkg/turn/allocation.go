@@ -181,7 +181,7 @@ func (s *Server) logEnd(a *allocation) {
 	if traffic == (relay.Traffic{}) { // browsers make many that they never use
 		level = slog.LevelDebug
 	}
-	s.log.Log(context.Background(), level, "allocation ended", "client", a.client, "transport", a.transport, "user", a.user, "relayed", a.session.Relayed(), "why", reason,
+	s.log.Log(context.Background(), level, "allocation ended", "client", a.client, "transport", a.transport.String(), "user", a.user, "relayed", a.session.Relayed(), "why", reason,
 		"lasted", time.Since(a.created).Round(time.Millisecond), "up_bytes", traffic.Up.Bytes, "down_bytes", traffic.Down.Bytes, "short_circuit_bytes", traffic.ShortCircuit.Bytes)
 }
 
