@@ -31,8 +31,8 @@ func (r *reloader) reload() {
 		return
 	}
 	r.level.Set(c.Log.Level)
-	for i, v := range report.Values {
-		if v.Text != r.report.Values[i].Text && !daemon.Reloadable(v.Key) {
+	for _, v := range report.Changed(r.report) {
+		if !daemon.Reloadable(v.Key) {
 			r.log.Warn("a changed value takes effect with the next start only", "key", v.Key, "value", v.Text)
 		}
 	}
@@ -44,12 +44,17 @@ func (r *reloader) reload() {
 // also sees a symbolic link that now points elsewhere.
 const watchInterval = 2 * time.Second
 
-// watch sends whenever the file has changed, until ctx ends. Without a file it only waits.
-func watch(ctx context.Context, file string, changed chan<- struct{}) {
-	if file == "" {
-		return
+// look is what the file is now; nil when there is none, so that any that appears is a change.
+func look(file string) fs.FileInfo {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil
 	}
-	last, _ := os.Stat(file) // gone: any file that appears is a change
+	return info
+}
+
+// watch sends whenever the file has changed since last, until ctx ends.
+func watch(ctx context.Context, file string, last fs.FileInfo, changed chan<- struct{}) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
@@ -58,8 +63,8 @@ func watch(ctx context.Context, file string, changed chan<- struct{}) {
 		case <-ctx.Done():
 			return
 		}
-		now, err := os.Stat(file)
-		if err != nil || same(last, now) {
+		now := look(file)
+		if now == nil || same(last, now) {
 			continue
 		}
 		last = now

@@ -20,6 +20,7 @@ func serve(args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	seen := look(flags.file)
 	if err := noArguments(flags.FlagSet); err != nil {
 		return err
 	}
@@ -38,7 +39,9 @@ func serve(args []string, out, errOut io.Writer) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	running.Go(func() { watch(ctx, flags.file, changed) })
+	if flags.file != "" {
+		running.Go(func() { watch(ctx, flags.file, seen, changed) })
+	}
 	running.Go(func() { done <- d.Run(ctx) })
 	if err := d.WriteGuide(out); err != nil {
 		log.Warn("the start message could not be printed", "error", err)

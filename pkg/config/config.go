@@ -33,6 +33,8 @@ type Config struct {
 type HTTP struct {
 	Listen         string // host:port or Off
 	TrustedProxies []netip.Prefix
+	// ConnectionsPerIP is http.limits.connections_per_ip; 0 means no limit.
+	ConnectionsPerIP int
 }
 
 // API guards the routes that hand out ICE credentials to other applications.

@@ -67,7 +67,7 @@ func value(t *testing.T, r *Report, key string) Value {
 func TestDefaults(t *testing.T) {
 	cfg, report := mustLoad(t, Options{Env: []string{"HOME=/home/ada"}})
 	want := &Config{
-		HTTP: HTTP{Listen: ":8080"},
+		HTTP: HTTP{Listen: ":8080", ConnectionsPerIP: 256},
 		TURN: TURN{
 			Realm: "maitred", UDP: ":3478", TCP: ":3478", RelayPorts: PortRange{49152, 65535}, CredentialTTL: 12 * time.Hour,
 			Quota:  TURNQuota{PerUser: 20, PerIP: 200},
@@ -97,6 +97,7 @@ func TestDefaults(t *testing.T) {
 var examples = map[string][3]string{
 	"http.listen":                         {":81", "localhost:82", "[::1]:83"},
 	"http.trusted_proxies":                {"10.0.0.0/8", "127.0.0.1/32, ::1/128", "fd00::/8"},
+	"http.limits.connections_per_ip":      {"1", "2", "0"},
 	"api.keys":                            {"file-key-0123456789", "env-key-0123456789", "flag-key-0123456789"},
 	"turn.realm":                          {"example.org", "zoé", "a b"},
 	"turn.udp":                            {":3479", "off", "192.0.2.1:3480"},

@@ -91,6 +91,8 @@ var table = []Key{
 		"Address of the page, the WebSocket and the API, in clear: for localhost or behind a proxy."),
 	many("http.trusted_proxies", "", cidr(), func(c *Config) *[]netip.Prefix { return &c.HTTP.TrustedProxies },
 		"CIDRs of the proxies whose X-Forwarded-For is believed."),
+	one("http.limits.connections_per_ip", "256", amount(), func(c *Config) *int { return &c.HTTP.ConnectionsPerIP },
+		"Open HTTP connections, WebSockets among them, from one IP address that is no trusted proxy; 0: no limit."),
 
 	many("api.keys", "", secretText(), func(c *Config) *[]string { return &c.API.Keys },
 		"Keys that other applications show to get ICE credentials (POST /api/v1/ice-servers, GET /turn).").

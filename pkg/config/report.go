@@ -18,6 +18,18 @@ type Value struct {
 	Key    string
 	Text   string // hidden when it is a secret
 	Origin string // "default", "file NAME:LINE", "environment NAME", "flag --NAME"
+
+	full string // as Text, but not hidden; never shown
+}
+
+// Changed lists the keys whose value differs from that in the older report.
+func (r *Report) Changed(older *Report) (changed []Value) {
+	for i, v := range r.Values {
+		if v.full != older.Values[i].full {
+			changed = append(changed, v)
+		}
+	}
+	return changed
 }
 
 func (l *loader) report(cfg *Config) *Report {
@@ -25,6 +37,7 @@ func (l *loader) report(cfg *Config) *Report {
 	for i := range table {
 		k := &table[i]
 		text := k.show(cfg)
+		full := text
 		switch {
 		case text == "" && k.Empty != "":
 			text = "(" + k.Empty + ")"
@@ -36,7 +49,7 @@ func (l *loader) report(cfg *Config) *Report {
 		if k.Name == "turn.external_ip" && len(cfg.TURN.ExternalIP) == 0 {
 			text = "auto"
 		}
-		r.Values = append(r.Values, Value{Key: k.Name, Text: text, Origin: l.origins[k.Name].String()})
+		r.Values = append(r.Values, Value{Key: k.Name, Text: text, Origin: l.origins[k.Name].String(), full: full})
 	}
 	return r
 }

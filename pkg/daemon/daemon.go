@@ -91,7 +91,7 @@ func secretsOf(c *config.Config) ([]string, error) {
 	return []string{generated}, nil
 }
 
-// Reload takes over what can change while calls go on: secrets, peer lists, quotas and origins. Everything else of c is for the
+// Reload takes over what can change while calls go on: secrets, keys, peer lists, quotas and origins. Everything else of c is for the
 // next start.
 func (d *Daemon) Reload(c *config.Config) error {
 	secrets, err := secretsOf(c)
@@ -104,6 +104,7 @@ func (d *Daemon) Reload(c *config.Config) error {
 	d.turn.SetPeers(turn.Peers{Allow: c.TURN.AllowPeers, Deny: c.TURN.DenyPeers})
 	d.turn.SetQuota(turn.Quota(c.TURN.Quota))
 	d.hub.SetAllowedOrigins(c.Signaling.AllowedOrigins)
+	d.http.SetSecrets(c.Admin.Token, c.API.Keys)
 	return nil
 }
 
@@ -111,7 +112,7 @@ func (d *Daemon) Reload(c *config.Config) error {
 func Reloadable(key string) bool {
 	switch key {
 	case "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
-		"signaling.allowed_origins", "log.level":
+		"signaling.allowed_origins", "api.keys", "admin.token", "log.level":
 		return true
 	}
 	return false
@@ -160,7 +161,7 @@ func noneIfZero[T int | time.Duration](v T) T {
 func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
 	return httpd.Config{
 		Listen: d.config.HTTP.Listen, AdminListen: d.config.Admin.Listen, AdminToken: d.config.Admin.Token,
-		TrustedProxies: d.config.HTTP.TrustedProxies, APIKeys: d.config.API.Keys,
+		TrustedProxies: d.config.HTTP.TrustedProxies, APIKeys: d.config.API.Keys, ConnectionsPerIP: d.config.HTTP.ConnectionsPerIP,
 		Signaling: d.hub,
 		ICE:       d.apiICEServers, REST: d.apiREST,
 		Ready: d.ready, Metrics: metrics,

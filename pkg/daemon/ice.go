@@ -34,14 +34,10 @@ func (d *Daemon) Release(member string) {
 	}
 }
 
-// maxTTL bounds what an API client may ask for.
-const maxTTL = 24 * time.Hour
-
 func (d *Daemon) apiICEServers(user string, ttl time.Duration, host string) httpd.ICEServers {
 	if ttl == 0 {
 		ttl = d.config.TURN.CredentialTTL
 	}
-	ttl = min(ttl, max(maxTTL, d.config.TURN.CredentialTTL))
 	c := d.authority.Mint(user, ttl)
 	return httpd.ICEServers{ICEServers: d.servers(host, c.Username, c.Password), TTL: int64(ttl / time.Second)}
 }

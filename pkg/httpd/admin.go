@@ -46,14 +46,14 @@ func (s *Server) adminOnly(next http.Handler) http.Handler {
 			writeProblem(w, http.StatusForbidden, "cross_origin", "Pages of other sites may not ask this.")
 			return
 		}
-		token := bearer(r)
+		token, want := bearer(r), s.secrets.Load().adminToken
 		switch {
 		case fromThisMachine(r):
-		case s.cfg.AdminToken == "":
+		case want == "":
 			writeProblem(w, http.StatusForbidden, "no_admin_token",
 				"Without admin.token only this machine may ask, by the name localhost or a loopback address and through no proxy.")
 			return
-		case token == "" || !anyEqual(token, []string{s.cfg.AdminToken}):
+		case token == "" || !anyEqual(token, []string{want}):
 			unauthorized(w, `Send admin.token in the header "Authorization: Bearer <token>".`)
 			return
 		}

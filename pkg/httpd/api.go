@@ -120,13 +120,14 @@ func (s *Server) turnREST(w http.ResponseWriter, r *http.Request) {
 
 // authorized answers the request itself when key is not one of ours.
 func (s *Server) authorized(w http.ResponseWriter, key, where string) bool {
+	keys := s.secrets.Load().apiKeys
 	switch {
-	case len(s.cfg.APIKeys) == 0:
+	case len(keys) == 0:
 		writeProblem(w, http.StatusForbidden, "no_api_keys",
-			"This daemon has no API keys, so nobody may ask. Set api.keys (MAITRED_API_KEYS) and start it again.")
+			"This daemon has no API keys, so nobody may ask. Set api.keys (MAITRED_API_KEYS).")
 	case key == "":
 		unauthorized(w, "Send an API key as "+where+".")
-	case !anyEqual(key, s.cfg.APIKeys):
+	case !anyEqual(key, keys):
 		unauthorized(w, "This API key is not one of api.keys.")
 	default:
 		return true
@@ -164,18 +165,35 @@ func bearer(r *http.Request) string {
 // that could stand in a turn: URL.
 func HostName(header string) string {
 	host := bareHost(header)
-	if _, err := netip.ParseAddr(host); err == nil {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if ip.Zone() != "" {
+			return ""
+		}
 		return host
 	}
-	if host == "" || len(host) > maxHostLen {
+	if len(host) > maxHostLen {
 		return ""
 	}
-	for _, c := range []byte(host) {
-		if !isAlphanumeric(c) && c != '-' && c != '.' && c != '_' {
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+		if !isLabel(label) {
 			return ""
 		}
 	}
 	return host
+}
+
+// isLabel reports whether s is a part of a host name (RFC 1123 section 2.1,
+// with the underscore that people use in private networks).
+func isLabel(s string) bool {
+	if s == "" || !isAlphanumeric(s[0]) || !isAlphanumeric(s[len(s)-1]) {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if !isAlphanumeric(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
 }
 
 // bareHost strips the port and the brackets of an IPv6 literal.

@@ -40,6 +40,12 @@ func TestHostName(t *testing.T) {
 		"x?transport=tcp":        "",
 		"x,turn:evil":            "",
 		"a b":                    "",
+		"..":                     "",
+		"-":                      "",
+		"a..b":                   "",
+		"-a.example":             "",
+		"call.example.com.":      "call.example.com.",
+		"[fe80::1%eth0]:80":      "",
 		strings.Repeat("a", 300): "",
 	} {
 		if got := HostName(host); got != want {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 	// A phone on a bad line still gets the page's largest file in this time.
 	// WebSockets are not concerned: hijacking clears the deadlines.
 	writeTimeout    = 2 * time.Minute
-	idleTimeout     = 2 * time.Minute
+	idleTimeout     = 30 * time.Second
 	maxHeaderBytes  = 16 << 10
 	shutdownTimeout = 5 * time.Second
 )
@@ -43,6 +44,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// APIKeys open the routes that hand out credentials; none closes them.
 	APIKeys []string
+	// ConnectionsPerIP bounds the open connections of one address that is no
+	// trusted proxy; 0 is no bound.
+	ConnectionsPerIP int
 
 	// Signaling answers GET /ws.
 	Signaling http.Handler
@@ -97,22 +101,34 @@ type Server struct {
 	ready         *readiness
 	public, admin net.Listener // nil when off
 
+	fullLog  rate.Sometimes
 	draining atomic.Bool
+	secrets  atomic.Pointer[secrets]
+}
+
+// secrets can change while the server runs.
+type secrets struct {
+	adminToken string
+	apiKeys    []string
 }
 
 // New binds the listeners, so that a port in use is known at once. Its errors
 // name the configuration key and say what to do.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, log: cfg.Log, ready: &readiness{check: cfg.Ready, fresh: readyFresh}}
+	s := &Server{cfg: cfg, log: cfg.Log, ready: &readiness{check: cfg.Ready, fresh: readyFresh}, fullLog: rate.Sometimes{Interval: time.Second}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.SetSecrets(cfg.AdminToken, cfg.APIKeys)
 	var err error
 	if s.site, err = loadSite(); err != nil {
 		return nil, err
 	}
 	if s.public, err = listen("http.listen", "MAITRED_HTTP_LISTEN", cfg.Listen); err != nil {
 		return nil, err
+	}
+	if s.public != nil {
+		s.public = limit(s.public, cfg.ConnectionsPerIP, cfg.TrustedProxies, s.full)
 	}
 	if s.admin, err = listen("admin.listen", "MAITRED_ADMIN_LISTEN", cfg.AdminListen); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -123,6 +139,19 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// SetSecrets replaces the administrator's token and the API keys for requests
+// from now on. The token must not become empty on a listener that others reach.
+func (s *Server) SetSecrets(adminToken string, apiKeys []string) {
+	s.secrets.Store(&secrets{adminToken, apiKeys})
+}
+
+// full tells the operator that an address has too many connections.
+func (s *Server) full(ip netip.Addr) {
+	s.fullLog.Do(func() {
+		s.log.Warn("too many HTTP connections from one address, see http.limits.connections_per_ip (repeated lines are left out)", "client", ip)
+	})
 }
 
 // listen binds address, or returns nil for "off".

@@ -3,6 +3,7 @@ package signaling
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,7 +21,13 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, n
 		problem(w, http.StatusForbidden, err.Error())
 		return nil, nil, err
 	}
-	if isUpgrade(r) && !offers(r, Subprotocol) {
+	if !isUpgrade(r) {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		problem(w, http.StatusUpgradeRequired, "this address is for WebSockets: see docs/protocol.md")
+		return nil, nil, errNoUpgrade
+	}
+	if !offers(r, Subprotocol) {
 		err := fmt.Errorf("this server speaks the WebSocket subprotocol %s, which the client did not offer", Subprotocol)
 		problem(w, http.StatusBadRequest, err.Error())
 		return nil, nil, err
@@ -37,6 +44,8 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, n
 	ws.SetReadLimit(h.opts.MessageSize)
 	return ws, hj.conn, nil
 }
+
+var errNoUpgrade = errors.New("no WebSocket handshake")
 
 // checkOrigin lets pass what is no browser, pages of the same origin, and origins that a pattern allows.
 func checkOrigin(r *http.Request, allowed []string) error {
@@ -95,7 +104,7 @@ func problem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	// The connection is all that can fail.
-	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+	_ = json.NewEncoder(w).Encode(map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail})
 }
 
 // hijacker hands websocket.Accept a connection of which every write is bounded in time, and keeps it: closing it is

@@ -177,3 +177,26 @@ func FuzzDecodeClient(f *testing.F) {
 		}
 	})
 }
+
+func TestNamesOfMembers(t *testing.T) {
+	for name, want := range map[string]bool{
+		"Ann":                            true,
+		"Émile 王小明":                      true,
+		"\u0646\u06cc\u200c\u06a9\u0627": true, // with a zero-width non-joiner
+		"👨\u200d👩\u200d👧":                true,
+		"A\U0001FAE9":                    true, // newer than this program's tables, perhaps
+		"":                               false,
+		" ":                              false,
+		"\u200d":                         false,
+		"\u3164":                         false, // letters that show nothing
+		"\u2800":                         false,
+		"a\nb":                           false,
+		"a\u202eb":                       false, // turns the text around
+		"a\u2028b":                       false,
+		"\ue000":                         false,
+	} {
+		if got := validName(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}

@@ -26,6 +26,7 @@ var (
 	errTooManyJoins  = &clientError{code: CodeRateLimited, text: "too many joins from this address: try again in a second"}
 	errTooFast       = &clientError{code: CodeRateLimited, text: "too many messages: some were dropped"}
 	errTooManyConns  = &clientError{CodeRateLimited, "too many connections from this address", websocket.StatusTryAgainLater}
+	errRemoved       = &clientError{CodeNotAllowed, "this member was removed from the room", CloseKicked}
 	errNotJoined     = &clientError{code: CodeNotAllowed, text: "join a room first"}
 	errAlreadyJoined = &clientError{code: CodeNotAllowed, text: "this connection is in a room already"}
 )

@@ -21,7 +21,8 @@ type Hub struct {
 	metrics   *metrics
 	origins   atomic.Pointer[[]string] // as Options.AllowedOrigins
 
-	tasks sync.WaitGroup // connections and seats that wait for theirs
+	tasks  sync.WaitGroup // connections and seats that wait for theirs
+	banned banned
 
 	mu       sync.Mutex
 	rooms    map[string]*room
@@ -203,6 +204,9 @@ func (h *Hub) untrack(c *conn) {
 
 // join seats the connection in the room that it asks for, which is made if need be.
 func (h *Hub) join(c *conn, j *Join) (*member, view, error) {
+	if h.banned.has(j.Resume) {
+		return nil, view{}, errRemoved
+	}
 	for {
 		r, err := h.room(j.Room)
 		if err != nil {

@@ -396,6 +396,9 @@ func TestPlainRequest(t *testing.T) {
 	if resp.StatusCode != http.StatusUpgradeRequired {
 		t.Errorf("status %d, want 426", resp.StatusCode)
 	}
+	if got := resp.Header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("content type %q", got)
+	}
 	http.DefaultClient.CloseIdleConnections()
 }
 

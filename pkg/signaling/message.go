@@ -236,11 +236,17 @@ func validName(s string) bool {
 	if n := utf8.RuneCountInString(s); n == 0 || n > MaxNameLength {
 		return false
 	}
+	visible := false
 	for _, r := range s {
-		// The joiners are not graphic by themselves, but Persian names and many emoji are written with them.
-		if !unicode.IsGraphic(r) && r != '\u200c' && r != '\u200d' {
+		switch {
+		case r == '\u200c' || r == '\u200d': // the joiners of Persian names and of many emoji
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp): // not what is unassigned in this version of Unicode: emoji are ahead of it
 			return false
+		case !unicode.In(r, unicode.Z, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) && r != brailleBlank:
+			visible = true
 		}
 	}
-	return true
+	return visible
 }
+
+const brailleBlank = '\u2800'

@@ -316,9 +316,12 @@ func TestKick(t *testing.T) {
 		t.Errorf("member-left %+v", m)
 	}
 	book.waitReleased(1)
-	if again := s.resume(bob); again.id() == bob.id() {
-		t.Error("bob resumed after he was kicked")
+	again := s.dial()
+	again.send(&Join{Room: "r", Name: "Bob", Resume: bob.self.Resume})
+	if e := expect[*Error](again); e.Code != CodeNotAllowed || e.Request != "join" {
+		t.Errorf("resumed after the kick: %+v", e)
 	}
+	again.expectClose(CloseKicked)
 	if s.hub.Kick("r", bob.id(), "") {
 		t.Error("kicked twice")
 	}

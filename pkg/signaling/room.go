@@ -227,6 +227,7 @@ func (r *room) expire(m *member) {
 func (r *room) remove(id string, reason Reason, why cause) (removed bool) {
 	r.command(func() {
 		if m := r.byIDLocked(id); m != nil {
+			r.hub.banned.add(m.token, r.hub.opts.Resume)
 			r.removeLocked(m, reason, why)
 			removed = true
 		}
