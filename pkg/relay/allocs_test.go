@@ -39,7 +39,7 @@ func measuredSession(t testing.TB, b bed, client netip.AddrPort) (*Session, *fak
 	listener := &fakeSocket{network: b.network, forget: true}
 	front := b.NewFront(func(udpio.Socket, netip.AddrPort, bool, []byte) {})
 	listener.handler = front
-	s, _, err := b.Open(Request{Client: &UDPClient{listener, client}, Front: front})
+	s, _, err := b.Open(Request{Client: b.UDPClient(listener, client), Front: front})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func repeat(s *fakeSocket, from netip.AddrPort, m string) func() {
 	p := packet(from, m)
 	return func() {
 		p.Reset(copy(p.Space(), m))
-		s.handler.Packet(s, p)
+		s.handler.Packet(udpio.Immediate, s, p)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestRealSocketAllocatesNothing(t *testing.T) {
 	p := packet(clientA, m)
 	n := testing.AllocsPerRun(100, func() {
 		p.Reset(copy(p.Space(), m))
-		r.Input(p, s)
+		r.Input(udpio.Immediate, p, s)
 	})
 	if n != 0 || s.Traffic().Up.Packets != 101 {
 		t.Errorf("%v allocations for a packet, traffic %+v", n, s.Traffic())

@@ -50,7 +50,8 @@ type Count struct {
 
 func (c *Count) add(o Count) { c.Packets += o.Packets; c.Bytes += o.Bytes }
 
-// Traffic is what was relayed, payload bytes without any header.
+// Traffic is what was relayed, payload bytes without any header. Packets that the kernel then refused are in it, and among the drops
+// as DropSendToPeer or DropSendToClient.
 type Traffic struct {
 	Up           Count `json:"up"`            // from clients to peers
 	Down         Count `json:"down"`          // from peers to clients

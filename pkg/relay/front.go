@@ -20,14 +20,14 @@ const (
 
 // Input takes one message from the client at p.From. s is the client's session, nil when it has none. The message is exactly as
 // long as it says, or is dropped.
-func (r *Relay) Input(p *udpio.Packet, s *Session) Verdict {
+func (r *Relay) Input(batch udpio.Batch, p *udpio.Packet, s *Session) Verdict {
 	b := p.Payload()
 	switch {
 	case len(b) >= 4 && b[0]>>6 == 1:
 		if s == nil {
 			r.Drop(DropNoAllocation)
 		} else {
-			r.Drop(s.channelData(p))
+			r.Drop(s.channelData(batch, p))
 		}
 		return Done
 	case len(b) == 0 || b[0]>>6 != 0:
@@ -37,10 +37,10 @@ func (r *Relay) Input(p *udpio.Packet, s *Session) Verdict {
 		r.Drop(DropMalformed)
 		return Done
 	}
-	return r.inputSTUN(p, s)
+	return r.inputSTUN(batch, p, s)
 }
 
-func (r *Relay) inputSTUN(p *udpio.Packet, s *Session) Verdict {
+func (r *Relay) inputSTUN(batch udpio.Batch, p *udpio.Packet, s *Session) Verdict {
 	switch typ := messageType(p.Payload()); {
 	case typ == typeBindingRequest:
 		answer := answerBinding(p.Space(), p.Payload(), p.From)
@@ -53,7 +53,7 @@ func (r *Relay) inputSTUN(p *udpio.Packet, s *Session) Verdict {
 	case typ == typeSendIndication && s == nil:
 		r.Drop(DropNoAllocation)
 	case typ == typeSendIndication:
-		r.Drop(s.sendIndication(p))
+		r.Drop(s.sendIndication(batch, p))
 	case typ == typeBindingIndication: // a keep-alive (RFC 8489 section 6.3.2): arriving is all it is for
 	case isRequest(typ):
 		return Control
@@ -63,14 +63,14 @@ func (r *Relay) inputSTUN(p *udpio.Packet, s *Session) Verdict {
 	return Done
 }
 
-// Front is a UDP socket that clients talk to, with the sessions of those clients.
+// Front are the UDP sockets of one address that clients talk to, with the sessions of those clients.
 type Front struct {
 	relay    *Relay
 	sessions table
 	control  func(s udpio.Socket, from netip.AddrPort, known bool, request []byte)
 }
 
-// NewFront returns the handler for a client-facing socket. control is called with each control request and whether
+// NewFront returns the handler for client-facing sockets. control is called with each control request and whether
 // its client has a session; it must not block, and keeps nothing of request.
 func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, known bool, request []byte)) *Front {
 	f := &Front{relay: r, control: control}
@@ -79,13 +79,11 @@ func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, known
 }
 
 // Packet implements udpio.Handler.
-func (f *Front) Packet(s udpio.Socket, p *udpio.Packet) {
+func (f *Front) Packet(batch udpio.Batch, s udpio.Socket, p *udpio.Packet) {
 	session := f.sessions.get(p.From)
-	switch f.relay.Input(p, session) {
+	switch f.relay.Input(batch, p, session) {
 	case Reply:
-		if s.WriteTo(p.Payload(), p.From) != nil {
-			f.relay.Drop(DropSendToClient)
-		}
+		batch.Send(s, p.Payload(), p.From, &f.relay.drops[DropSendToClient])
 	case Control:
 		f.control(s, p.From, session != nil, p.Payload())
 	}
@@ -93,20 +91,24 @@ func (f *Front) Packet(s udpio.Socket, p *udpio.Packet) {
 
 // UDPClient is a client behind a socket that many clients share.
 type UDPClient struct {
-	Socket  udpio.Socket
-	Address netip.AddrPort
+	relay   *Relay
+	socket  udpio.Socket
+	address netip.AddrPort
+}
+
+// UDPClient returns the client at address, whose packets come in through socket.
+func (r *Relay) UDPClient(socket udpio.Socket, address netip.AddrPort) *UDPClient {
+	return &UDPClient{r, socket, address}
 }
 
 // Write implements Client.
-func (c *UDPClient) Write(b []byte) Drop {
-	if c.Socket.WriteTo(b, c.Address) != nil {
-		return DropSendToClient
-	}
+func (c *UDPClient) Write(batch udpio.Batch, b []byte) Drop {
+	batch.Send(c.socket, b, c.address, &c.relay.drops[DropSendToClient])
 	return DropNone
 }
 
 // Addr implements Client.
-func (c *UDPClient) Addr() netip.AddrPort { return c.Address }
+func (c *UDPClient) Addr() netip.AddrPort { return c.address }
 
 // Transport implements Client.
 func (c *UDPClient) Transport() Transport { return UDP }

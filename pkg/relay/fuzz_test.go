@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"github.com/maitred/maitred/pkg/udpio"
 	"hash/crc32"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func checkInput(t *testing.T, m string, allocated bool) {
 		session = nil
 	}
 	p := packet(clientA, m)
-	verdict, dropped := b.Input(p, session), uint64(0)
+	verdict, dropped := b.Input(udpio.Immediate, p, session), uint64(0)
 	for _, n := range b.Stats().Dropped {
 		dropped += n
 	}

@@ -78,13 +78,13 @@ func TestLoopback(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r, network := realRelay(t, testingRange(t))
 			front := r.NewFront(func(udpio.Socket, netip.AddrPort, bool, []byte) {})
-			listener, err := network.Open(netip.MustParseAddrPort(tt.host), front)
+			listener, err := network.Open(netip.MustParseAddrPort(tt.host), front, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { listener.Close() })
 			client, peer := listen(t, tt.host), listen(t, tt.host)
-			s, _, err := r.Open(Request{Client: &UDPClient{listener, addrOf(client)}, Front: front, IPv6: tt.ipv6})
+			s, _, err := r.Open(Request{Client: r.UDPClient(listener, addrOf(client)), Front: front, IPv6: tt.ipv6})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -51,7 +51,7 @@ func newFakeNetwork() *fakeNetwork {
 }
 
 // Open implements udpio.Network.
-func (n *fakeNetwork) Open(bind netip.AddrPort, h udpio.Handler) (udpio.Socket, error) {
+func (n *fakeNetwork) Open(bind netip.AddrPort, h udpio.Handler, _ udpio.Socket) (udpio.Socket, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.fail[bind.Port()]; err != nil {
@@ -63,6 +63,12 @@ func (n *fakeNetwork) Open(bind netip.AddrPort, h udpio.Handler) (udpio.Socket, 
 	s := &fakeSocket{network: n, local: bind, handler: h}
 	n.sockets[bind] = s
 	return s, nil
+}
+
+// OpenShared implements udpio.Network.
+func (n *fakeNetwork) OpenShared(bind netip.AddrPort, h udpio.Handler) ([]udpio.Socket, error) {
+	s, err := n.Open(bind, h, nil)
+	return []udpio.Socket{s}, err
 }
 
 // Wait implements udpio.Network.
@@ -113,7 +119,7 @@ func (s *fakeSocket) Close() error {
 
 // receive has the handler called for one datagram.
 func (s *fakeSocket) receive(from netip.AddrPort, payload string) {
-	s.handler.Packet(s, packet(from, payload))
+	s.handler.Packet(udpio.Immediate, s, packet(from, payload))
 }
 
 // fakeClient remembers what is written to it.
@@ -124,7 +130,7 @@ type fakeClient struct {
 	got       []string
 }
 
-func (c *fakeClient) Write(b []byte) Drop {
+func (c *fakeClient) Write(_ udpio.Batch, b []byte) Drop {
 	if c.drop == DropNone {
 		c.got = append(c.got, string(b))
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/maitred/maitred/pkg/udpio"
 )
 
 // reservationLifetime is how long the port behind a RESERVATION-TOKEN is held (RFC 8656 section 7.2).
@@ -31,7 +33,8 @@ func (p *ports) init() { p.reserved = map[[8]byte]reservation{} }
 // Request says what relayed address a client wants (RFC 8656 section 7.2).
 type Request struct {
 	Client  Client
-	Front   *Front // where the client's packets come in; nil when it is on a stream
+	Front   *Front       // where the client's packets come in; nil when it is on a stream
+	Near    udpio.Socket // the socket that they come in through; nil when it is on a stream
 	IPv6    bool
 	Even    bool     // EVEN-PORT: the port is even
 	Reserve bool     // EVEN-PORT with the R bit: the next port is held for a later request
@@ -95,7 +98,7 @@ func (r *Relay) openPort(req Request) (s, next *Session, err error) {
 		if req.Even && port%2 != 0 || req.Reserve && port == span.Max {
 			continue
 		}
-		s, next, err := r.tryPort(address, port, req.Reserve)
+		s, next, err := r.tryPort(address, port, req)
 		if s != nil || err != nil {
 			return s, next, err
 		}
@@ -104,11 +107,11 @@ func (r *Relay) openPort(req Request) (s, next *Session, err error) {
 }
 
 // tryPort opens the port, and the next one where that is to be reserved. Ports in use give neither session nor error.
-func (r *Relay) tryPort(a Address, port uint16, reserve bool) (s, next *Session, err error) {
-	if s, err = r.openSession(a, port); s == nil || !reserve {
+func (r *Relay) tryPort(a Address, port uint16, req Request) (s, next *Session, err error) {
+	if s, err = r.openSession(a, port, req.Near); s == nil || !req.Reserve {
 		return s, nil, err
 	}
-	if next, err = r.openSession(a, port+1); next == nil {
+	if next, err = r.openSession(a, port+1, req.Near); next == nil {
 		s.Close()
 		return nil, nil, err
 	}
@@ -118,7 +121,7 @@ func (r *Relay) tryPort(a Address, port uint16, reserve bool) (s, next *Session,
 // wsaEADDRINUSE is what Windows says; syscall.EADDRINUSE is not it there.
 const wsaEADDRINUSE = syscall.Errno(10048)
 
-func (r *Relay) openSession(a Address, port uint16) (*Session, error) {
+func (r *Relay) openSession(a Address, port uint16, near udpio.Socket) (*Session, error) {
 	s := &Session{relay: r, relayed: netip.AddrPortFrom(a.Advertised, port)}
 	if r.byRelayed.get(s.relayed) != nil {
 		return nil, nil
@@ -126,7 +129,7 @@ func (r *Relay) openSession(a Address, port uint16) (*Session, error) {
 	s.routes.Store(emptyRoutes())
 	if !r.config.Ports.Virtual() {
 		var err error
-		s.socket, err = r.config.Network.Open(netip.AddrPortFrom(a.Bind, port), s)
+		s.socket, err = r.config.Network.Open(netip.AddrPortFrom(a.Bind, port), s, near)
 		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaEADDRINUSE) {
 			return nil, nil
 		}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"github.com/maitred/maitred/pkg/udpio"
 	"net/netip"
 	"strings"
 	"sync"
@@ -210,7 +211,7 @@ func TestReservedPortIsDeaf(t *testing.T) {
 	}
 	next := netip.AddrPortFrom(own4, 50001)
 	s.Permit(own4, ReachRelayed, minute)
-	b.Input(packet(clientA, sendIndication(next, "x")), s)
+	b.Input(udpio.Immediate, packet(clientA, sendIndication(next, "x")), s)
 	b.network.sockets[next].receive(peer4, "x")
 	b.wantDrops(t, map[Drop]uint64{DropPeerDenied: 2})
 }
@@ -279,7 +280,7 @@ func TestOpenFailureNamesItsCause(t *testing.T) {
 func TestCloseTwice(t *testing.T) {
 	b := newBed(t, testPorts)
 	front := b.NewFront(nil)
-	s, _, err := b.Open(Request{Client: &UDPClient{&fakeSocket{network: b.network, forget: true}, clientA}, Front: front})
+	s, _, err := b.Open(Request{Client: b.UDPClient(&fakeSocket{network: b.network, forget: true}, clientA), Front: front})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +317,7 @@ func TestStatsNeverRunBackwards(t *testing.T) {
 				}
 				s.Bind(0x4000, peer4, ReachNetwork, minute, minute)
 				p.Reset(copy(p.Space(), channelData(0x4000, "12345")))
-				b.Input(p, s)
+				b.Input(udpio.Immediate, p, s)
 				s.Close()
 			}
 		})

@@ -46,9 +46,9 @@ func (t Transport) String() string { return [...]string{"udp", "tcp"}[t] }
 
 // Client is the way to one TURN client.
 type Client interface {
-	// Write sends or queues one complete STUN or ChannelData message and keeps nothing of b. It never blocks. The result is
-	// DropNone or the reason why the message was thrown away.
-	Write(b []byte) Drop
+	// Write sends or queues one complete STUN or ChannelData message; what it sends it sends through batch. It never blocks.
+	// The result is DropNone or the reason why the message was thrown away.
+	Write(batch udpio.Batch, b []byte) Drop
 	// Addr is the client's address as the relay sees it.
 	Addr() netip.AddrPort
 	Transport() Transport

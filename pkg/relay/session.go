@@ -159,7 +159,7 @@ func (s *Session) Close() {
 }
 
 // channelData relays the ChannelData message in p (RFC 8656 section 12.5).
-func (s *Session) channelData(p *udpio.Packet) Drop {
+func (s *Session) channelData(batch udpio.Batch, p *udpio.Packet) Drop {
 	b := p.Payload()
 	n := int(binary.BigEndian.Uint16(b[2:]))
 	if 4+n > len(b) {
@@ -170,11 +170,11 @@ func (s *Session) channelData(p *udpio.Packet) Drop {
 		return DropNoChannel
 	}
 	p.Cut(4, 4+n)
-	return s.toPeer(p, c.peer, c.reach)
+	return s.toPeer(batch, p, c.peer, c.reach)
 }
 
 // sendIndication relays the payload of the Send indication in p (RFC 8656 section 11.2).
-func (s *Session) sendIndication(p *udpio.Packet) Drop {
+func (s *Session) sendIndication(batch udpio.Batch, p *udpio.Packet) Drop {
 	b := p.Payload()
 	var peer netip.AddrPort
 	start, end := -1, 0
@@ -204,14 +204,14 @@ func (s *Session) sendIndication(p *udpio.Packet) Drop {
 		return DropNoPermission
 	}
 	p.Cut(start, end)
-	return s.toPeer(p, peer, permit.reach)
+	return s.toPeer(batch, p, peer, permit.reach)
 }
 
 // toPeer sends the payload on its way: to another session of this relay in memory, to anybody else through the socket.
-func (s *Session) toPeer(p *udpio.Packet, peer netip.AddrPort, reach Reach) Drop {
+func (s *Session) toPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort, reach Reach) Drop {
 	n := len(p.Payload())
 	if other := s.relay.byRelayed.get(peer); other != nil {
-		d := other.fromPeer(p, s.relayed)
+		d := other.fromPeer(batch, p, s.relayed)
 		if d == DropNone {
 			s.short.add(n)
 		}
@@ -223,17 +223,15 @@ func (s *Session) toPeer(p *udpio.Packet, peer netip.AddrPort, reach Reach) Drop
 	case reach == ReachHost && (*s.relay.forbidden.Load())[peer.Port()]:
 		return DropOwnListener
 	}
-	if err := s.socket.WriteTo(p.Payload(), peer); err != nil {
-		return DropSendToPeer
-	}
+	batch.Send(s.socket, p.Payload(), peer, &s.relay.drops[DropSendToPeer])
 	s.up.add(n)
 	return DropNone
 }
 
 // Packet implements udpio.Handler for the relay socket.
-func (s *Session) Packet(_ udpio.Socket, p *udpio.Packet) {
+func (s *Session) Packet(batch udpio.Batch, _ udpio.Socket, p *udpio.Packet) {
 	n := len(p.Payload())
-	d := s.fromPeer(p, p.From)
+	d := s.fromPeer(batch, p, p.From)
 	if d == DropNone {
 		s.down.add(n)
 	}
@@ -241,7 +239,7 @@ func (s *Session) Packet(_ udpio.Socket, p *udpio.Packet) {
 }
 
 // fromPeer takes the payload that peer sent to the relayed address to the client (RFC 8656 sections 11.6 and 12.6).
-func (s *Session) fromPeer(p *udpio.Packet, peer netip.AddrPort) Drop {
+func (s *Session) fromPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort) Drop {
 	r, now := s.routes.Load(), s.relay.clock.Load()
 	if permit, ok := r.permits[peer.Addr()]; !ok || permit.deadline <= now {
 		return DropPeerDenied
@@ -255,7 +253,7 @@ func (s *Session) fromPeer(p *udpio.Packet, peer netip.AddrPort) Drop {
 	} else {
 		pushDataIndication(p, peer)
 	}
-	return s.client.Write(p.Payload())
+	return s.client.Write(batch, p.Payload())
 }
 
 // pushDataIndication wraps the payload (RFC 8656 section 11.4).

@@ -84,7 +84,7 @@ func TestBinding(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBed(t, testPorts)
 			p := packet(tt.from, tt.request)
-			if v := b.Input(p, nil); v != Reply {
+			if v := b.Input(udpio.Immediate, p, nil); v != Reply {
 				t.Fatalf("verdict %d", v)
 			}
 			if got := string(p.Payload()); got != tt.want {
@@ -103,7 +103,7 @@ func TestBindingBoundsItsAnswer(t *testing.T) {
 	}
 	b := newBed(t, testPorts)
 	p := packet(clientA, message(typeBindingRequest, many...))
-	if v := b.Input(p, nil); v != Reply {
+	if v := b.Input(udpio.Immediate, p, nil); v != Reply {
 		t.Fatalf("verdict %d", v)
 	}
 	want := message(typeBindingError, attr{attrErrorCode, "\x00\x00\x04\x14"}, attr{attrUnknownAttributes,

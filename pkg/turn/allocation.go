@@ -91,7 +91,7 @@ func (s *Server) reserve(r *request, q *query) (*allocation, *reply) {
 	l.perUser[q.user]++
 	l.perIP[ip]++
 	l.total++
-	a := &allocation{id: l.lastID, key: q.key, username: q.username, user: q.user, client: r.from, transport: r.client().Transport(),
+	a := &allocation{id: l.lastID, key: q.key, username: q.username, user: q.user, client: r.from, transport: s.client(r).Transport(),
 		clientKey: r.key(), conn: r.conn, transaction: q.id,
 		granted: max(q.lifetime(), defaultLifetime), created: time.Now()}
 	a.extend(a.granted)

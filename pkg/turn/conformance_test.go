@@ -245,7 +245,7 @@ func TestLostTCPConnectionFreesItsAllocation(t *testing.T) {
 
 // relayedAt tells whether the port is still bound.
 func (s *testServer) relayedAt(a netip.AddrPort) bool {
-	conn, err := s.network.Open(a, discard{})
+	conn, err := s.network.Open(a, discard{}, nil)
 	if err != nil {
 		return true
 	}

@@ -28,11 +28,11 @@ func (r *request) key() clientKey {
 	return clientKey{addr: r.from}
 }
 
-func (r *request) client() relay.Client {
+func (s *Server) client(r *request) relay.Client {
 	if r.conn != nil {
 		return r.conn
 	}
-	return &relay.UDPClient{Socket: r.socket, Address: r.from}
+	return s.relay.UDPClient(r.socket, r.from)
 }
 
 // handle answers one request and takes its buffer back.
@@ -50,7 +50,7 @@ func (s *Server) handle(r *request) {
 	}
 	answer.edit(stun.AttrNonce, func(nonce []byte) []byte { return s.nonces.bind(nonce, r.from.Addr()) })
 	s.metrics.requests.WithLabelValues(methodName(q.method), codeName(answer.code)).Inc()
-	s.relay.Drop(r.client().Write(answer.encode(q)))
+	s.relay.Drop(s.client(r).Write(udpio.Immediate, answer.encode(q)))
 }
 
 // serve takes a request through the checks in the order of RFC 8489 section 9.2.4 and RFC 8656; nil means no answer.
@@ -186,9 +186,9 @@ func (s *Server) allocate(r *request, q *query) *reply {
 	if refused != nil {
 		return refused
 	}
-	want.Client = r.client()
+	want.Client = s.client(r)
 	if r.conn == nil {
-		want.Front = s.front
+		want.Front, want.Near = s.front, r.socket
 	}
 	var failed error
 	c := &call{client: a.id, key: q.key, request: q.forEngine(requestedUDP, lifetimeAttribute(engineLifetime)),

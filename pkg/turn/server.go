@@ -47,6 +47,8 @@ type Config struct {
 	// when that expires.
 	IdleTimeout time.Duration
 
+	Network udpio.Network // nil: the best there is on this system
+
 	Log *slog.Logger
 }
 
@@ -65,11 +67,11 @@ type Server struct {
 	relay     *relay.Relay
 	engine    *engine
 	front     *relay.Front
-	udp       udpio.Socket  // nil when off
-	tcp       net.Listener  // nil when off
-	known     chan *request // control requests of clients that have an allocation
-	strangers chan *request // and of those that have none
-	buffers   sync.Pool     // *[maxControlFrame]byte
+	udp       []udpio.Socket // one for each of the network's goroutines; none when off
+	tcp       net.Listener   // nil when off
+	known     chan *request  // control requests of clients that have an allocation
+	strangers chan *request  // and of those that have none
+	buffers   sync.Pool      // *[maxControlFrame]byte
 	metrics   metrics
 	nonces    nonceBinder
 
@@ -90,7 +92,7 @@ const controlQueue = 1024
 
 // New opens the listeners. Its errors name the key of the address at fault.
 func New(config Config) (*Server, error) {
-	s := &Server{config: config, log: config.Log, network: udpio.NewPortable(), known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue), metrics: newMetrics(), nonces: newNonceBinder(),
+	s := &Server{config: config, log: config.Log, known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue), metrics: newMetrics(), nonces: newNonceBinder(),
 		live:        allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
 		conns:       conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},
 		authLog:     rate.Sometimes{Interval: time.Second},
@@ -98,8 +100,15 @@ func New(config Config) (*Server, error) {
 		policyLog:   rate.Sometimes{Interval: time.Second}}
 	s.buffers.New = func() any { return new([maxControlFrame]byte) }
 	s.unprovenUDP, s.unprovenStream = newAddressLimiter(config.UnauthenticatedPerIP), newAddressLimiter(config.UnauthenticatedPerIP)
+	var err error
+	if s.network = config.Network; s.network == nil {
+		if s.network, err = udpio.New(); err != nil {
+			return nil, fmt.Errorf("start the event loops: %w", err)
+		}
+	}
 	host, err := hostAddresses()
 	if err != nil {
+		s.network.Wait()
 		return nil, fmt.Errorf("list this machine's addresses: %w", err)
 	}
 	s.relay = relay.New(relay.Config{Network: s.network, Addresses: relayAddresses(config.External, host), Ports: config.RelayPorts})
@@ -107,10 +116,10 @@ func New(config Config) (*Server, error) {
 	s.SetQuota(config.Quota)
 	s.policy.Store(&policy{allow: config.Peers.Allow, deny: config.Peers.Deny, relayed: s.relay.IsRelayed, host: host})
 	if err := s.listen(); err != nil {
-		return nil, errors.Join(err, s.closeListeners())
+		return nil, errors.Join(err, s.abandon())
 	}
 	if s.engine, err = newEngine(config.Authority.Realm()); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the TURN engine: %w", err), s.closeListeners())
+		return nil, errors.Join(fmt.Errorf("start the TURN engine: %w", err), s.abandon())
 	}
 	return s, nil
 }
@@ -141,10 +150,10 @@ func (s *Server) listen() error {
 		if addr.IP == nil {
 			bind = netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(addr.Port))
 		}
-		if s.udp, err = s.network.Open(netip.AddrPortFrom(bind.Addr().Unmap(), bind.Port()), s.front); err != nil {
+		if s.udp, err = s.network.OpenShared(netip.AddrPortFrom(bind.Addr().Unmap(), bind.Port()), s.front); err != nil {
 			return listenError("turn.udp", s.config.UDP, err)
 		}
-		s.relay.ForbidOwnPorts(s.udp.LocalAddr().Port())
+		s.relay.ForbidOwnPorts(s.udp[0].LocalAddr().Port())
 	}
 	if s.config.TCP != Off {
 		var err error
@@ -170,10 +179,10 @@ func listenError(key, addr string, err error) error {
 
 // UDPAddr is the address that the UDP listener is bound to; false when there is none.
 func (s *Server) UDPAddr() (netip.AddrPort, bool) {
-	if s.udp == nil {
+	if len(s.udp) == 0 {
 		return netip.AddrPort{}, false
 	}
-	return s.udp.LocalAddr(), true
+	return s.udp[0].LocalAddr(), true
 }
 
 // TCPAddr is the address that the TCP listener is bound to; false when there is none.
@@ -227,14 +236,19 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Close ends a server that was never run.
 func (s *Server) Close() error {
-	err := errors.Join(s.closeListeners(), s.engine.close())
+	return errors.Join(s.engine.close(), s.abandon())
+}
+
+// abandon closes what New opened.
+func (s *Server) abandon() error {
+	err := s.closeListeners()
 	s.network.Wait()
 	return err
 }
 
 func (s *Server) closeListeners() (err error) {
-	if s.udp != nil {
-		err = s.udp.Close()
+	for _, u := range s.udp {
+		err = errors.Join(err, u.Close())
 	}
 	if s.tcp != nil {
 		err = errors.Join(err, s.tcp.Close())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/maitred/maitred/pkg/relay"
+	"github.com/maitred/maitred/pkg/udpio"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -168,9 +169,9 @@ func (c *conn) readLoop(ctx context.Context) error {
 			return err
 		}
 		p.From = c.addr
-		switch c.server.relay.Input(p, s) {
+		switch c.server.relay.Input(udpio.Immediate, p, s) {
 		case relay.Reply:
-			c.server.relay.Drop(c.Write(p.Payload()))
+			c.server.relay.Drop(c.Write(udpio.Immediate, p.Payload()))
 		case relay.Control:
 			// A stream client does not repeat a request that is lost, so this one waits; it holds up nobody else.
 			c.server.submit(ctx, &request{from: c.addr, conn: c, bytes: p.Payload()})
@@ -237,7 +238,7 @@ func (c *conn) release(s *relay.Session) {
 }
 
 // Write implements relay.Client.
-func (c *conn) Write(b []byte) relay.Drop {
+func (c *conn) Write(_ udpio.Batch, b []byte) relay.Drop {
 	dropped, ok := c.out.put(b)
 	for range dropped {
 		c.server.relay.Drop(relay.DropQueueFull)

@@ -15,7 +15,7 @@ import (
 
 type discard struct{}
 
-func (discard) Packet(udpio.Socket, *udpio.Packet) {}
+func (discard) Packet(udpio.Batch, udpio.Socket, *udpio.Packet) {}
 
 // TestRelay takes payloads of many sizes through every way there is.
 func TestRelay(t *testing.T) {

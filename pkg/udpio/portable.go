@@ -21,7 +21,7 @@ type Portable struct {
 func NewPortable() *Portable { return &Portable{} }
 
 // Open binds a socket and starts its reader. Binding to the IPv6 wildcard takes IPv4 too.
-func (n *Portable) Open(bind netip.AddrPort, handler Handler) (Socket, error) {
+func (n *Portable) Open(bind netip.AddrPort, handler Handler, _ Socket) (Socket, error) {
 	laddr := net.UDPAddrFromAddrPort(bind)
 	if bind.Addr() == netip.IPv6Unspecified() {
 		laddr.IP = nil // both families, or IPv4 alone on a system without IPv6
@@ -36,6 +36,15 @@ func (n *Portable) Open(bind netip.AddrPort, handler Handler) (Socket, error) {
 	s := &socket{conn: conn, local: unmap(conn.LocalAddr().(*net.UDPAddr).AddrPort())}
 	n.readers.Go(func() { s.read(handler) })
 	return s, nil
+}
+
+// OpenShared implements Network with a single socket.
+func (n *Portable) OpenShared(bind netip.AddrPort, handler Handler) ([]Socket, error) {
+	s, err := n.Open(bind, handler, nil)
+	if err != nil {
+		return nil, err
+	}
+	return []Socket{s}, nil
 }
 
 // Wait implements Network.
@@ -68,7 +77,7 @@ func (s *socket) read(handler Handler) {
 			failures = 0
 			p.From = unmap(from)
 			p.Reset(n)
-			handler.Packet(s, p)
+			handler.Packet(Immediate, s, p)
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:

@@ -1,12 +1,14 @@
 // Package udpio opens UDP sockets and delivers what arrives on them in buffers that a relay can rewrite in place.
 //
 // A Handler is called by the goroutine that reads its socket, one packet at a time, and may send from there or from anywhere
-// else. This file is the contract; portable.go is the form that works everywhere, one goroutine for each socket. An event loop
-// that serves many sockets from one goroutine fits behind the same contract.
+// else. This file is the contract. It has two forms: portable.go works everywhere, with one goroutine for each socket; loop.go is
+// an event loop for Linux that serves many sockets from one goroutine, reads and sends in batches, and has the kernel cut runs of
+// equal datagrams to one destination out of one (UDP_SEGMENT).
 package udpio
 
 import (
 	"net/netip"
+	"sync/atomic"
 )
 
 // Headroom is the free space in front of every received payload, in bytes. It holds the largest header that a relay puts in front
@@ -58,23 +60,46 @@ func (p *Packet) Pad(n int) {
 
 // Handler takes the packets of one socket, one after the other.
 type Handler interface {
-	Packet(s Socket, p *Packet)
+	// Packet is called for each packet. What the handler sends through b may share p's memory.
+	Packet(b Batch, s Socket, p *Packet)
+}
+
+// Batch sends what handlers answer to the packets that were read together. It belongs to one call of a handler.
+type Batch interface {
+	// Send sends one datagram through s, or gathers it to be sent as soon as the packets at hand have been handled; until then
+	// nobody may change b. A datagram that the kernel refuses is counted in lost.
+	Send(s Socket, b []byte, to netip.AddrPort, lost *atomic.Uint64)
+}
+
+// Immediate is the batch of everybody who is not a handler: it sends at once.
+var Immediate Batch = immediate{}
+
+type immediate struct{}
+
+func (immediate) Send(s Socket, b []byte, to netip.AddrPort, lost *atomic.Uint64) {
+	if s.WriteTo(b, to) != nil {
+		lost.Add(1)
+	}
 }
 
 // Socket is an open UDP socket.
 type Socket interface {
 	// LocalAddr is the address that the socket is bound to.
 	LocalAddr() netip.AddrPort
-	// WriteTo sends one datagram. It may be called from any goroutine and does not wait for longer than the kernel takes.
+	// WriteTo sends one datagram at once. It may be called from any goroutine and does not wait for longer than the kernel takes.
 	WriteTo(b []byte, to netip.AddrPort) error
-	// Close ends the socket. When it returns no further call of the handler begins; one may still be running.
+	// Close ends the socket. No call of the handler begins after it has returned; one may still be running.
 	Close() error
 }
 
 // Network opens sockets.
 type Network interface {
-	// Open binds a socket and has handler called for what arrives on it.
-	Open(bind netip.AddrPort, handler Handler) (Socket, error)
-	// Wait returns when every socket that was opened has been closed and its last handler call has returned.
+	// Open binds a socket and has handler called for what arrives on it. Where a network serves many sockets from one goroutine,
+	// the new one joins that of near; a nil near leaves the choice to the network.
+	Open(bind netip.AddrPort, handler Handler, near Socket) (Socket, error)
+	// OpenShared binds as many sockets to one address as the network has goroutines to serve them, and has the system keep every
+	// sender on one of them. The handler is called by all of those goroutines.
+	OpenShared(bind netip.AddrPort, handler Handler) ([]Socket, error)
+	// Wait ends the network: it returns when every socket that was opened has been closed and its last handler call has returned.
 	Wait()
 }

@@ -1,0 +1,342 @@
+//go:build !386 && !arm && !mips && !mipsle
+
+package udpio
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Loops is a network of event loops. A socket belongs to one loop for life; its handler runs there and nowhere else.
+type Loops struct {
+	loops []*loop
+	next  atomic.Uint32
+	ended sync.WaitGroup
+}
+
+// New returns the network that is best on this system.
+func New() (Network, error) { return NewLoops(runtime.GOMAXPROCS(0)) }
+
+// NewLoops starts n loops.
+func NewLoops(n int) (*Loops, error) {
+	ns := &Loops{}
+	for range n {
+		l, err := newLoop()
+		if err != nil {
+			ns.Wait()
+			return nil, err
+		}
+		ns.loops = append(ns.loops, l)
+		ns.ended.Go(func() {
+			if err := l.run(); err != nil {
+				panic(err) // the descriptors are ours and open: a bug, and no packet would be relayed any more
+			}
+		})
+	}
+	return ns, nil
+}
+
+// Wait implements Network.
+func (ns *Loops) Wait() {
+	for _, l := range ns.loops {
+		l.open.Wait()
+		l.submit(command{stop: true})
+	}
+	ns.ended.Wait()
+}
+
+// Open implements Network.
+func (ns *Loops) Open(bind netip.AddrPort, handler Handler, near Socket) (Socket, error) {
+	l := ns.loops[int(ns.next.Add(1))%len(ns.loops)]
+	if s, ok := near.(*loopSocket); ok {
+		l = s.loop
+	}
+	return l.openSocket(bind, handler, false)
+}
+
+// OpenShared implements Network with one socket for each loop (SO_REUSEPORT).
+func (ns *Loops) OpenShared(bind netip.AddrPort, handler Handler) ([]Socket, error) {
+	// SO_REUSEPORT would also let a second daemon of the same user in, which then gets half of the packets. A socket without it
+	// tells whether the port is free, and which one it is when any will do.
+	probe, local, err := bindSocket(bind, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Close(probe); err != nil {
+		return nil, os.NewSyscallError("close", err)
+	}
+	var sockets []Socket
+	for _, l := range ns.loops {
+		s, err := l.openSocket(netip.AddrPortFrom(bind.Addr(), local.Port()), handler, true)
+		if err != nil {
+			for _, s := range sockets {
+				err = errors.Join(err, s.Close())
+			}
+			return nil, err
+		}
+		sockets = append(sockets, s)
+	}
+	return sockets, nil
+}
+
+// loop serves its sockets from one goroutine. The descriptors of the sockets are in an epoll set of the loop's; that set is a
+// descriptor in turn, on which the goroutine waits in Go's own poller. To wait in epoll_wait itself would take a thread, which Go's
+// scheduler has to notice and to make up for at every wait: measured, that costs more than all other work on a packet.
+type loop struct {
+	// fixed after construction
+	epoll int
+	file  *os.File // epoll for Go's poller
+	wake  int      // an eventfd in the set
+	in    inbox
+	out   outbox
+
+	// owned by run
+	sockets map[int32]*loopSocket
+	events  [64]unix.EpollEvent
+	ready   int // how many events there are
+	stopped bool
+
+	open sync.WaitGroup // sockets that are not closed yet
+
+	mu       sync.Mutex
+	commands []command // guarded by mu; bounded by the sockets that are opened and closed at the time
+}
+
+// command is what other goroutines want from a loop.
+type command struct {
+	add, remove *loopSocket
+	stop        bool
+}
+
+func newLoop() (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(epoll, true); err != nil { // says to os.NewFile that it can be polled
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(epoll))
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
+	}
+	l := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), wake: wake, sockets: map[int32]*loopSocket{}}
+	l.in.init()
+	l.out.init(l)
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &event); err != nil {
+		return nil, errors.Join(os.NewSyscallError("epoll_ctl", err), l.close())
+	}
+	return l, nil
+}
+
+func (l *loop) close() error { return errors.Join(unix.Close(l.wake), l.file.Close()) }
+
+// submit hands a command to the loop.
+func (l *loop) submit(c command) {
+	l.mu.Lock()
+	l.commands = append(l.commands, c)
+	l.mu.Unlock()
+	one := [8]byte{7: 1}              // any number that is not zero wakes it
+	_, _ = unix.Write(l.wake, one[:]) // fails only when the counter is full, and then the loop is about to wake
+}
+
+// run serves sockets and commands until it is told to stop.
+func (l *loop) run() error {
+	set, err := l.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	poll := l.poll // made once: a method value allocates
+	for !l.stopped {
+		if err := set.Read(poll); err != nil {
+			return err
+		}
+		for _, e := range l.events[:l.ready] {
+			if e.Fd == int32(l.wake) {
+				l.obey()
+			} else if s := l.sockets[e.Fd]; s != nil {
+				l.receive(s)
+			}
+		}
+	}
+	return l.close()
+}
+
+// poll takes the events that there are; false when there are none to take.
+func (l *loop) poll(epoll uintptr) bool {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), 0, 0, 0)
+	if l.ready = int(n); errno != 0 {
+		l.ready = 0
+	}
+	return l.ready > 0
+}
+
+func (l *loop) obey() {
+	var counter [8]byte
+	_, _ = unix.Read(l.wake, counter[:])
+	l.mu.Lock()
+	commands := l.commands
+	l.commands = nil
+	l.mu.Unlock()
+	for _, c := range commands {
+		switch {
+		case c.add != nil:
+			l.sockets[int32(c.add.fd)] = c.add
+		case c.remove != nil:
+			delete(l.sockets, int32(c.remove.fd))
+			c.remove.release()
+			l.open.Done()
+		case c.stop:
+			l.stopped = true
+		}
+	}
+}
+
+// batchesAtOnce bounds how long one busy socket keeps the others of its loop waiting.
+const batchesAtOnce = 4
+
+// receive reads batches from s, has them handled, and sends what came of each before the next is read into the same buffers.
+func (l *loop) receive(s *loopSocket) {
+	for range batchesAtOnce {
+		n := l.in.read(s.fd)
+		for i := range n {
+			p := &l.in.packets[i]
+			p.From = addrPort(&l.in.names[i])
+			p.Reset(int(l.in.headers[i].n))
+			s.handler.Packet(&l.out, s, p)
+		}
+		l.out.flush()
+		if n < batchSize {
+			return
+		}
+	}
+}
+
+// loopSocket is a socket of a loop.
+type loopSocket struct {
+	// fixed after construction
+	loop    *loop
+	fd      int
+	local   netip.AddrPort
+	ipv6    bool // the socket's family: IPv4 addresses are written in their mapped form
+	handler Handler
+
+	segment atomic.Bool // the kernel takes UDP_SEGMENT
+
+	use    sync.RWMutex // held for reading by whoever uses fd outside of the loop
+	closed bool         // guarded by use; fd may be another file's then
+
+	once sync.Once
+}
+
+// openSocket binds a socket and puts it under the loop's care.
+func (l *loop) openSocket(bind netip.AddrPort, handler Handler, shared bool) (Socket, error) {
+	fd, local, err := bindSocket(bind, shared)
+	if err != nil {
+		return nil, err
+	}
+	s := &loopSocket{loop: l, fd: fd, local: local, ipv6: bind.Addr().Is6(), handler: handler}
+	s.segment.Store(true)
+	if family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil {
+		s.ipv6 = family == unix.AF_INET6
+	}
+	l.open.Add(1)
+	l.submit(command{add: s})
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		return nil, errors.Join(os.NewSyscallError("epoll_ctl", err), s.Close())
+	}
+	return s, nil
+}
+
+// LocalAddr implements Socket.
+func (s *loopSocket) LocalAddr() netip.AddrPort { return s.local }
+
+// WriteTo implements Socket.
+func (s *loopSocket) WriteTo(b []byte, to netip.AddrPort) error {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	if s.closed {
+		return os.ErrClosed
+	}
+	var name unix.Sockaddr
+	if s.ipv6 {
+		name = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	} else {
+		name = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	}
+	return unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, name)
+}
+
+// Close implements Socket. The loop closes the descriptor, so that it never reads one that has become another file's.
+func (s *loopSocket) Close() error {
+	s.once.Do(func() { s.loop.submit(command{remove: s}) })
+	return nil
+}
+
+// release closes the descriptor, in the loop.
+func (s *loopSocket) release() {
+	s.use.Lock()
+	defer s.use.Unlock()
+	s.closed = true
+	unix.Close(s.fd)
+}
+
+// bindSocket makes a bound, non-blocking UDP socket. The IPv6 wildcard takes IPv4 too, and is IPv4's on a system without IPv6.
+func bindSocket(bind netip.AddrPort, shared bool) (fd int, local netip.AddrPort, err error) {
+	domain := unix.AF_INET
+	if bind.Addr().Is6() {
+		domain = unix.AF_INET6
+	}
+	fd, err = unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) && bind.Addr() == netip.IPv6Unspecified() {
+		return bindSocket(netip.AddrPortFrom(netip.IPv4Unspecified(), bind.Port()), shared)
+	}
+	if err != nil {
+		return -1, local, os.NewSyscallError("socket", err)
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	var name unix.Sockaddr
+	if domain == unix.AF_INET {
+		name = &unix.SockaddrInet4{Port: int(bind.Port()), Addr: bind.Addr().As4()}
+	} else {
+		name = &unix.SockaddrInet6{Port: int(bind.Port()), Addr: bind.Addr().As16()}
+		if err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return -1, local, os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
+		}
+	}
+	if shared {
+		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return -1, local, os.NewSyscallError("setsockopt SO_REUSEPORT", err)
+		}
+	}
+	// A smaller buffer than asked for costs packets under load, not correctness.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketBuffer)
+	if err = unix.Bind(fd, name); err != nil {
+		return -1, local, os.NewSyscallError("bind", err)
+	}
+	bound, err := unix.Getsockname(fd)
+	if err != nil {
+		return -1, local, os.NewSyscallError("getsockname", err)
+	}
+	switch a := bound.(type) {
+	case *unix.SockaddrInet4:
+		local = netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		local = netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return fd, local, nil
+}
