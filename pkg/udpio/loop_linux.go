@@ -4,6 +4,7 @@ package udpio
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -61,7 +62,9 @@ func (ns *Loops) Open(bind netip.AddrPort, handler Handler, near Socket) (Socket
 	return l.openSocket(bind, handler, false)
 }
 
-// OpenShared implements Network with one socket for each loop (SO_REUSEPORT).
+// OpenShared implements Network with one socket for each loop (SO_REUSEPORT), and for the wildcard with as many more for each
+// address that this machine has now: what arrives at an address must be answered from it, and a socket bound to the wildcard answers
+// from whichever address the route back has.
 func (ns *Loops) OpenShared(bind netip.AddrPort, handler Handler) ([]Socket, error) {
 	// SO_REUSEPORT would also let a second daemon of the same user in, which then gets half of the packets. A socket without it
 	// tells whether the port is free, and which one it is when any will do.
@@ -72,18 +75,50 @@ func (ns *Loops) OpenShared(bind netip.AddrPort, handler Handler) ([]Socket, err
 	if err := unix.Close(probe); err != nil {
 		return nil, os.NewSyscallError("close", err)
 	}
+	addresses := []netip.Addr{bind.Addr()}
+	if bind.Addr().IsUnspecified() {
+		addresses = append(addresses, ownAddresses(bind.Addr().Is6())...)
+	}
 	var sockets []Socket
-	for _, l := range ns.loops {
-		s, err := l.openSocket(netip.AddrPortFrom(bind.Addr(), local.Port()), handler, true)
-		if err != nil {
-			for _, s := range sockets {
-				err = errors.Join(err, s.Close())
+	for i, a := range addresses {
+		for _, l := range ns.loops {
+			s, err := l.openSocket(netip.AddrPortFrom(a, local.Port()), handler, true)
+			if i > 0 && errors.Is(err, unix.EADDRNOTAVAIL) {
+				break // gone since it was listed; the wildcard is there for it
 			}
-			return nil, err
+			if err != nil {
+				for _, s := range sockets {
+					err = errors.Join(err, s.Close())
+				}
+				return nil, err
+			}
+			sockets = append(sockets, s)
 		}
-		sockets = append(sockets, s)
 	}
 	return sockets, nil
+}
+
+// maxOwnAddresses bounds the sockets on a machine with very many addresses.
+const maxOwnAddresses = 64
+
+// ownAddresses lists the unicast addresses of this machine, of IPv4 alone or of both families. Link-local ones are left to the
+// wildcard: they mean something on one interface only.
+func ownAddresses(ipv6 bool) (own []netip.Addr) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // the wildcard serves them, as well as it can
+	}
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok || len(own) == maxOwnAddresses {
+			continue
+		}
+		ip, _ := netip.AddrFromSlice(n.IP)
+		if ip = ip.Unmap(); ip.IsValid() && !ip.IsLinkLocalUnicast() && (ipv6 || ip.Is4()) {
+			own = append(own, ip)
+		}
+	}
+	return own
 }
 
 // loop serves its sockets from one goroutine. The descriptors of the sockets are in an epoll set of the loop's; that set is a

@@ -142,6 +142,52 @@ func TestBatch(t *testing.T) {
 	})
 }
 
+// TestSharedWildcard answers from the address that was asked, also where the route back has another one.
+func TestSharedWildcard(t *testing.T) {
+	n, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Wait)
+	sockets, err := n.OpenShared(netip.MustParseAddrPort("[::]:0"), &echo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := map[netip.Addr]bool{}
+	for _, s := range sockets {
+		t.Cleanup(func() { s.Close() })
+		bound[s.LocalAddr().Addr()] = true
+	}
+	port := sockets[0].LocalAddr().Port()
+	if !sockets[0].LocalAddr().Addr().IsUnspecified() {
+		t.Errorf("the first socket is bound to %v", sockets[0].LocalAddr())
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		ip := a.(*net.IPNet).IP
+		own, _ := netip.AddrFromSlice(ip)
+		if own = own.Unmap(); own.IsLinkLocalUnicast() {
+			continue
+		}
+		if len(sockets) > 1 && !bound[own] {
+			t.Errorf("no socket answers from %v", own)
+		}
+		c, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: ip, Port: int(port)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.Write([]byte("who"))
+		if n, err := c.Read(make([]byte, 10)); err != nil || n != 3 {
+			t.Errorf("from %v: %d bytes, %v", own, n, err)
+		}
+	}
+}
+
 func dial(t *testing.T, s Socket) *net.UDPConn {
 	t.Helper()
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(s.LocalAddr()))
