@@ -181,8 +181,9 @@ func (s *Server) logEnd(a *allocation) {
 	if traffic == (relay.Traffic{}) { // browsers make many that they never use
 		level = slog.LevelDebug
 	}
-	s.log.Log(context.Background(), level, "allocation ended", "client", a.client, "transport", a.transport.String(), "user", a.user, "relayed", a.session.Relayed(), "why", reason,
-		"lasted", time.Since(a.created).Round(time.Millisecond), "up_bytes", traffic.Up.Bytes, "down_bytes", traffic.Down.Bytes, "short_circuit_bytes", traffic.ShortCircuit.Bytes)
+	s.log.Log(context.Background(), level, "allocation ended", "client", a.client, "transport", a.transport.String(), "user", a.user,
+		"relayed", a.session.Relayed(), "why", reason, "lasted", time.Since(a.created).Round(time.Millisecond),
+		"up_bytes", traffic.Up.Bytes, "down_bytes", traffic.Down.Bytes, "short_circuit_bytes", traffic.ShortCircuit.Bytes)
 }
 
 // EndUser ends every allocation that was made with a credential of that id and returns how many there were.
@@ -223,7 +224,10 @@ func (s *Server) Allocations() []Allocation {
 	defer s.live.mu.Unlock()
 	out := make([]Allocation, 0, len(s.live.byKey))
 	for _, a := range s.live.byKey {
-		out = append(out, Allocation{a.client, a.transport.String(), a.session.Relayed(), a.user, a.created, time.Unix(0, a.expires.Load()), a.session.Peers(), a.session.Traffic()})
+		out = append(out, Allocation{
+			Client: a.client, Transport: a.transport.String(), Relayed: a.session.Relayed(), User: a.user,
+			Created: a.created, Expires: time.Unix(0, a.expires.Load()), Peers: a.session.Peers(), Traffic: a.session.Traffic(),
+		})
 	}
 	return out
 }

@@ -92,14 +92,18 @@ const controlQueue = 1024
 
 // New opens the listeners. Its errors name the key of the address at fault.
 func New(config Config) (*Server, error) {
-	s := &Server{config: config, log: config.Log, known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue), metrics: newMetrics(), nonces: newNonceBinder(),
-		live:        allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
-		conns:       conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},
-		authLog:     rate.Sometimes{Interval: time.Second},
-		capacityLog: rate.Sometimes{Interval: time.Second},
-		policyLog:   rate.Sometimes{Interval: time.Second}}
+	s := &Server{
+		config: config, log: config.Log, metrics: newMetrics(), nonces: newNonceBinder(),
+		known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue),
+		live:           allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
+		conns:          conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},
+		unprovenUDP:    newAddressLimiter(config.UnauthenticatedPerIP),
+		unprovenStream: newAddressLimiter(config.UnauthenticatedPerIP),
+		authLog:        rate.Sometimes{Interval: time.Second},
+		capacityLog:    rate.Sometimes{Interval: time.Second},
+		policyLog:      rate.Sometimes{Interval: time.Second},
+	}
 	s.buffers.New = func() any { return new([maxControlFrame]byte) }
-	s.unprovenUDP, s.unprovenStream = newAddressLimiter(config.UnauthenticatedPerIP), newAddressLimiter(config.UnauthenticatedPerIP)
 	var err error
 	if s.network = config.Network; s.network == nil {
 		if s.network, err = udpio.New(); err != nil {
