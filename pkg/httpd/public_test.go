@@ -45,7 +45,7 @@ var publicRouteTests = []struct {
 }{
 	{name: "lobby", path: "/", status: 200, mime: "text/html; charset=utf-8", contains: "lobby"},
 	{name: "call", path: "/r/tea-room", status: 200, mime: "text/html; charset=utf-8", contains: "call"},
-	{name: "call, any query", path: "/r/tea?autojoin=1", status: 200, contains: "call"},
+	{name: "call, any query", path: "/r/tea?name=Ann", status: 200, contains: "call"},
 	{name: "no room", path: "/r/", status: 404, mime: "application/problem+json", contains: `"code":"not_found"`},
 	{name: "style", path: "/assets/style.css", status: 200, mime: "text/css; charset=utf-8", contains: "a{}"},
 	{name: "module", path: "/assets/app/call.js", status: 200, mime: "text/javascript; charset=utf-8"},

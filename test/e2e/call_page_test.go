@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,7 +63,7 @@ func (p *tab) stats() (map[string]peerStats, error) {
 	return peers, json.Unmarshal([]byte(text), &peers)
 }
 
-// person joins room by the link alone.
+// person opens the link of a room, says who it is and joins.
 func (b *browser) person(d *harness.Daemon, room, name string, relay bool) *tab {
 	b.t.Helper()
 	return b.personAt(d.Page(""), room, name, relay)
@@ -72,11 +71,15 @@ func (b *browser) person(d *harness.Daemon, room, name string, relay bool) *tab 
 
 func (b *browser) personAt(base, room, name string, relay bool) *tab {
 	b.t.Helper()
-	query := url.Values{"autojoin": {"1"}, "name": {name}}
+	link := base + "/r/" + room
 	if relay {
-		query.Set("relay", "1")
+		link += "?relay=1"
 	}
-	return b.open(name, base+"/r/"+room+"?"+query.Encode())
+	p := b.open(name, link)
+	p.phase("lobby")
+	p.write("#name", name)
+	p.click("#join")
+	return p
 }
 
 // phase waits until the page is in a phase of its life.

@@ -44,6 +44,7 @@ func TestScreens(t *testing.T) {
 				p.do("resize", chromedp.EmulateViewport(screen.width, screen.height, screen.options...))
 				p.settle()
 				p.fits()
+				p.names()
 				p.screenshot(fmt.Sprintf("%s-%s-%s", p.name, screen.name, language))
 			}
 			ann.reach("#mute", "#camera", "#hangup", "#chat-toggle")
@@ -82,6 +83,18 @@ func (p *tab) fits() {
 		return box.left >= 0 && box.top >= 0 && box.right <= innerWidth && box.bottom <= innerHeight;
 	})`)
 	p.waitFor(5*time.Second, `document.documentElement.scrollWidth <= document.documentElement.clientWidth`)
+}
+
+// names checks that what a control is called begins with what is written on
+// it: people who speak to their computer say what they see.
+func (p *tab) names() {
+	p.t.Helper()
+	wrong := value[string](p, `[...document.querySelectorAll("button[aria-label], a[aria-label]")]
+		.map((control) => [control.innerText.trim().split("\n")[0], control.getAttribute("aria-label")])
+		.filter(([seen, called]) => !called.startsWith(seen)).join("; ")`)
+	if wrong != "" {
+		p.t.Errorf("%s: controls are not called by their words: %s", p.name, wrong)
+	}
 }
 
 // reach checks that controls lie inside the window, nothing over them.

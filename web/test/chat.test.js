@@ -5,7 +5,7 @@ import { Chat, splitLinks } from '../static/app/chat.js';
 
 const BOB = { id: 'bob', name: 'Bob' };
 
-/** @param {{sent?: object[], waiting?: object[]}} [result] */
+/** @param {{sent?: object[], waiting?: object[], lost?: object[]}} [result] */
 function open(result = {}) {
   /** @type {string[]} */
   const said = [];
@@ -13,7 +13,7 @@ function open(result = {}) {
     self: { id: 'ann', name: 'Ann' }, members: new Map([['bob', BOB]]),
     sendChat: (/** @type {string} */ content) => {
       said.push(content);
-      return { sent: [], waiting: [], ...result };
+      return { sent: [], waiting: [], lost: [], ...result };
     },
   };
   const chat = new Chat(/** @type {any} */ (room), () => 7);
@@ -61,6 +61,12 @@ test('whoever has to wait for it is named', () => {
   const { chat, events } = open({ waiting: [BOB, { id: 'cay', name: 'Cay' }] });
   chat.send('hi');
   assert.deepEqual(events.at(-1), { key: 'chat.waiting', names: 'Bob, Cay' });
+});
+
+test('and whoever gets nothing, too', () => {
+  const { chat, events } = open({ sent: [BOB], lost: [{ id: 'cay', name: 'Cay' }] });
+  chat.send('hi');
+  assert.deepEqual(events.at(-1), { key: 'chat.lost', names: 'Cay' });
 });
 
 test('being alone is told', () => {

@@ -65,14 +65,23 @@ test('closing the screen picker needs no words, the rest does', () => {
   assert.equal(explainScreen({ name: 'NotReadableError' })?.key, 'device.screenFailed');
 });
 
+/** @type {{name: string, types: string[], errors: number[], key: string, relayOnly?: boolean, unanswered?: boolean}[]} */
 const PEERS = [
   { name: 'a relay was reached', types: ['host', 'relay'], errors: [701], key: 'tile.failedGeneral' },
   { name: 'the credential was refused', types: ['host'], errors: [401, 701], key: 'tile.failedRefused' },
   { name: 'no relay was reached', types: ['host'], errors: [701], key: 'tile.failedRelay' },
+  { name: 'the credential was forbidden', types: ['host'], errors: [403], key: 'tile.failedRefused' },
+  { name: 'the quota is used up', types: ['host'], errors: [486, 701], key: 'tile.failedQuota' },
+  { name: 'the relay has no room', types: [], errors: [508], key: 'tile.failedNoRoom' },
+  { name: 'one relay was full and another reached', types: ['relay'], errors: [486], key: 'tile.failedGeneral' },
+  { name: 'the relay does not help either', types: ['relay'], errors: [], key: 'tile.failedThroughRelay', relayOnly: true },
+  { name: 'only the relay is allowed, and silent', types: [], errors: [], key: 'tile.failedRelay', relayOnly: true },
+  { name: 'the other side says nothing', types: ['relay'], errors: [], key: 'tile.failedUnanswered', unanswered: true },
   { name: 'nothing is known', types: [], errors: [], key: 'tile.failedGeneral' },
 ];
-for (const { name, types, errors, key } of PEERS) {
+for (const { name, types, errors, key, relayOnly = false, unanswered = false } of PEERS) {
   test(`a failed peer where ${name}: ${key}`, () => {
-    assert.equal(explainPeer({ candidateTypes: new Set(types), iceErrors: new Set(errors) }).key, key);
+    const peer = { candidateTypes: new Set(types), iceErrors: new Set(errors), unanswered };
+    assert.equal(explainPeer(peer, { name: 'Bob', relayOnly }).key, key);
   });
 }

@@ -1,6 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { settled } from '../fakes/clock.js';
 import { LocalMedia } from '../static/app/media.js';
 
 class FakeTrack extends EventTarget {
@@ -24,8 +25,9 @@ const stream = (...tracks) => ({ getTracks: () => tracks, getVideoTracks: () => 
 
 /**
  * @param {Record<string, string>} failures what is asked for ("audio+video", "audio", "video", "screen") -> error name
+ * @param {Promise<unknown>} [answered] when the person has answered the browser's question
  */
-function devices(failures = {}) {
+function devices(failures = {}, answered) {
   /** @type {string[]} */
   const asked = [];
   /** @type {FakeTrack[]} */
@@ -34,6 +36,7 @@ function devices(failures = {}) {
   const give = async (...kinds) => {
     const what = kinds.join('+');
     asked.push(what);
+    if (answered) await answered;
     if (failures[what]) throw Object.assign(new Error(), { name: failures[what] });
     const made = kinds.map((kind) => new FakeTrack(kind === 'screen' ? 'video' : kind));
     tracks.push(...made);
@@ -148,4 +151,70 @@ test('close lets go of everything', async () => {
   await media.startScreen();
   media.close();
   assert.ok(tracks.every(({ stopped }) => stopped));
+});
+
+/** @param {Record<string, string>} [failures] */
+function slowDevices(failures) {
+  let answer = () => {};
+  const all = devices(failures, new Promise((resolve) => {
+    answer = () => resolve(undefined);
+  }));
+  return { ...all, answer };
+}
+
+test('what the browser gives after close is stopped at once', async () => {
+  const { tracks, media, answer, asked } = slowDevices();
+  const opened = media.open();
+  await settled();
+  assert.equal(media.opening, true);
+  media.close();
+  assert.equal(media.opening, false);
+  answer();
+  await opened;
+  assert.deepEqual(asked, ['audio+video']);
+  assert.deepEqual(tracks.map(({ stopped }) => stopped), [true, true]);
+  assert.deepEqual(media.state, { audio: false, video: false, screen: false });
+});
+
+test('a screen picked after close is stopped at once', async () => {
+  const { tracks, media, answer } = slowDevices();
+  const started = media.startScreen();
+  media.close();
+  answer();
+  await started;
+  assert.deepEqual(tracks.map(({ stopped }) => stopped), [true]);
+  assert.equal(media.videoTrack, null);
+});
+
+test('a failure after close is no problem and asks for nothing more', async () => {
+  const { asked, media, answer } = slowDevices({ 'audio+video': 'NotFoundError' });
+  const opened = media.open();
+  await settled();
+  media.close();
+  answer();
+  await opened;
+  assert.deepEqual(asked, ['audio+video']);
+  assert.equal(media.problem, null);
+});
+
+test('a request that waits in line is not made after close', async () => {
+  const { asked, media, answer } = slowDevices();
+  const all = Promise.all([media.open(), media.open()]);
+  await settled();
+  media.close();
+  answer();
+  await all;
+  assert.equal(asked.length, 1);
+});
+
+test('whoever joins again after close has devices of the new call only', async () => {
+  const { tracks, media, answer } = slowDevices();
+  const first = media.open();
+  await settled();
+  media.close();
+  const second = media.open();
+  answer();
+  await Promise.all([first, second]);
+  assert.deepEqual(tracks.map(({ stopped }) => stopped), [true, true, false, false]);
+  assert.deepEqual(media.state, { audio: true, video: true, screen: false });
 });

@@ -118,8 +118,66 @@ test('an offer without any answer is not repeated for ever', async () => {
   line.cut = true;
   ann.start();
   await settled();
-  await clock.advance(120_000);
+  await clock.advance(39_999);
+  assert.equal(ann.status, 'connecting');
+  await clock.advance(80_000);
   assert.equal(line.offers, 4);
+  assert.equal(ann.status, 'failed');
+  assert.equal(ann.unanswered, true);
+});
+
+test('a manual restart asks once more, as patiently as the first time', async () => {
+  const { clock, line, ann, annPc, bobPc } = pair();
+  line.cut = true;
+  ann.start();
+  await settled();
+  await clock.advance(40_000);
+  ann.restart({ manual: true });
+  assert.deepEqual([ann.status, ann.unanswered], ['connecting', false]);
+  await settled();
+  await clock.advance(40_000);
+  assert.deepEqual([ann.status, line.offers], ['failed', 8]);
+  line.cut = false;
+  ann.restart({ manual: true });
+  await settled();
+  assert.equal(ann.status, 'connecting');
+  assertConnected(annPc, bobPc);
+});
+
+test('whoever was given up and speaks after all is heard', async () => {
+  const { clock, line, ann, bob } = pair();
+  line.cut = true;
+  ann.start();
+  await settled();
+  await clock.advance(40_000);
+  line.cut = false;
+  await ann.receive({ description: { type: 'answer', sdp: 'late' } });
+  assert.deepEqual([ann.status, ann.unanswered], ['connecting', false]);
+  bob.close();
+});
+
+test('media that flows is not called failed when a restart is not answered', async () => {
+  const { clock, line, ann, annPc } = pair();
+  ann.start();
+  await settled();
+  annPc.become('connected');
+  line.cut = true;
+  ann.restart();
+  await settled();
+  await clock.advance(60_000);
+  assert.equal(ann.status, 'connected');
+});
+
+test('a connection that broke and gets no answer ends as failed', async () => {
+  const { clock, line, ann, annPc } = pair();
+  ann.on('restart-wanted', () => ann.restart());
+  ann.start();
+  await settled();
+  annPc.become('connected');
+  line.cut = true;
+  annPc.become('failed');
+  await clock.advance(120_000);
+  assert.deepEqual([ann.status, ann.unanswered], ['failed', true]);
 });
 
 test('a late answer is ignored', async () => {
@@ -233,11 +291,18 @@ test('chat goes over the data channel, cut to its limit', () => {
   /** @type {string[]} */
   const heard = [];
   both.bob.on('chat', ({ text }) => heard.push(text));
-  assert.equal(both.ann.sendChat('early', 0), false);
+  assert.equal(both.ann.sendChat('early', 0), 'waiting');
   openChannels(both);
-  assert.equal(both.ann.sendChat('hello', 0), true);
+  assert.equal(both.ann.sendChat('hello', 0), 'sent');
   both.ann.sendChat('x'.repeat(5_000), 0);
   assert.deepEqual(heard.map(({ length }) => length), [5, 5, 4_000]);
+});
+
+test('more than a hundred messages do not wait, and that is told', () => {
+  const both = pair();
+  const told = Array.from({ length: 102 }, (_, i) => both.ann.sendChat(String(i), 0));
+  assert.deepEqual([told[99], told[100], told[101]], ['waiting', 'lost', 'lost']);
+  assert.equal(both.ann.takeUnsentChat().length, 100);
 });
 
 test('junk on the data channel is ignored', () => {

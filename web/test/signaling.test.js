@@ -121,6 +121,78 @@ test('they are dropped when the server has given us a new seat', async () => {
   assert.deepEqual(last().sent.map(({ type }) => type), ['join']);
 });
 
+/**
+ * A server that takes so many messages at once and so many a second, as maitred does by default.
+ * @param {FakeClock} clock
+ * @param {FakeSocket} socket
+ */
+function limited(clock, socket, { burst = 200, rate = 100 } = {}) {
+  const told = { taken: /** @type {any[]} */ ([]), dropped: 0 };
+  let tokens = burst;
+  let at = clock.now();
+  const send = socket.send.bind(socket);
+  socket.send = (text) => {
+    tokens = Math.min(burst, tokens + (clock.now() - at) * rate / 1000);
+    at = clock.now();
+    if (tokens < 1) told.dropped++;
+    else tokens--, told.taken.push(JSON.parse(text));
+    send(text);
+  };
+  return told;
+}
+
+test('what waited out a lost connection goes out in order and within the limits of the server', async () => {
+  const { clock, last, signaling } = joined();
+  last().drop(1006);
+  for (let i = 0; i < 400; i++) signaling.send({ type: 'signal', to: 'bob', data: i });
+  await clock.advance(400);
+  const told = limited(clock, last());
+  last().open();
+  last().receive(JOINED);
+  signaling.send({ type: 'update', state: {} });
+  assert.ok(told.taken.length < 200, 'not all at once');
+  await clock.advance(10_000);
+  assert.equal(told.dropped, 0);
+  assert.deepEqual(told.taken.map(({ type, data }) => data ?? type), ['join', ...Array(400).keys(), 'update']);
+  assert.deepEqual(clock.pending, []);
+});
+
+test('a busy room is paced too', async () => {
+  const { clock, last, signaling } = joined();
+  const told = limited(clock, last());
+  for (let i = 0; i < 300; i++) signaling.send({ type: 'signal', to: 'bob', data: i });
+  await clock.advance(10_000);
+  assert.deepEqual([told.dropped, told.taken.length], [0, 300]);
+});
+
+test('what is not out yet when the connection is lost goes over the next one', async () => {
+  const { clock, last, signaling } = joined();
+  const first = last();
+  for (let i = 0; i < 150; i++) signaling.send({ type: 'signal', to: 'bob', data: i });
+  const out = first.sent.length - 1;
+  first.readyState = 2;
+  await clock.advance(1_000);
+  first.drop(1006);
+  await clock.advance(400);
+  last().open();
+  last().receive(JOINED);
+  await clock.advance(10_000);
+  assert.ok(out < 150);
+  assert.deepEqual(last().sent.slice(1).map(({ data }) => data), [...Array(150).keys()].slice(out));
+});
+
+test('what waits does not grow without end', async () => {
+  const { clock, last, signaling } = joined();
+  last().readyState = 2;
+  for (let i = 0; i < 10_000; i++) signaling.send({ type: 'signal', to: 'bob', data: i });
+  last().drop(1006);
+  await clock.advance(400);
+  last().open();
+  last().receive(JOINED);
+  await clock.advance(60_000);
+  assert.equal(last().sent.length, 1 + 512);
+});
+
 const ENDINGS = [
   { name: 'bad message', code: 4000, cause: 'bad_message' },
   { name: 'unauthorized', code: 4001, cause: 'unauthorized' },
@@ -161,7 +233,7 @@ test('the reason of a kick is kept', () => {
   assert.deepEqual(signaling.cause, { code: 'kicked', message: 'too loud', closeCode: 4003 });
 });
 
-for (const code of ['room_full', 'room_locked', 'wrong_password', 'unauthorized', 'too_many_rooms', 'not_allowed', 'bad_message']) {
+for (const code of ['room_full', 'room_locked', 'wrong_password', 'unauthorized', 'not_allowed', 'bad_message']) {
   test(`a join refused with ${code} is final`, () => {
     const { last, states } = start();
     last().open();
@@ -170,7 +242,16 @@ for (const code of ['room_full', 'room_locked', 'wrong_password', 'unauthorized'
   });
 }
 
-for (const code of ['rate_limited', 'server_draining']) {
+test('whoever was removed while the connection was lost is told so', async () => {
+  const { clock, last, states } = joined();
+  last().drop(1006);
+  await clock.advance(400);
+  last().open();
+  last().receive({ type: 'error', code: 'not_allowed', request: 'join' });
+  assert.deepEqual(states.at(-1), { state: 'closed', code: 'kicked', delay: 0 });
+});
+
+for (const code of ['rate_limited', 'server_draining', 'too_many_rooms']) {
   test(`a join refused with ${code} is tried again`, async () => {
     const { clock, last, states, sockets } = start();
     last().open();

@@ -1,15 +1,15 @@
 // @ts-check
-import { Room, Signaling } from '../sdk/maitred.js';
+import { Room, Signaling, systemClock } from '../sdk/maitred.js';
 import { CallView } from './call.js';
 import { explainCause } from './errors.js';
 import { text } from './i18n.js';
 import { Lobby } from './lobby.js';
-import { memberName, roomName, roomOfPath } from './names.js';
+import { isRoomName, memberName, roomOfPath } from './names.js';
 import { EndPage, JoiningPage } from './pages.js';
+import { Reach } from './reach.js';
 import { Toasts } from './widgets.js';
 
 /** @typedef {import('../sdk/maitred.js').Cause} Cause */
-/** @typedef {import('../sdk/maitred.js').SignalingState} SignalingState */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./media.js').LocalMedia} LocalMedia */
 /** @typedef {import('./memory.js').Memory} Memory */
@@ -22,7 +22,7 @@ import { Toasts } from './widgets.js';
  * @property {I18n} i18n
  * @property {LocalMedia} media
  * @property {Memory} memory
- * @property {URLSearchParams} query `lang`, `name`, `relay=1`, `autojoin=1`, `quality=low`
+ * @property {URLSearchParams} query `lang`, `name`, `relay=1`, `quality=low`
  */
 
 /** Leads from the lobby through the call to its end. Lobby and call are one page, so that the camera stays open in between. */
@@ -61,7 +61,8 @@ export class App {
       this.#applyLanguage();
     });
     addEventListener('keydown', (event) => this.#shortcut(event));
-    addEventListener('pagehide', () => this.#room?.leave());
+    addEventListener('pagehide', () => this.#hide());
+    addEventListener('pageshow', ({ persisted }) => persisted && this.#thaw());
     addEventListener('popstate', () => location.reload());
     addEventListener('online', () => this.#room?.signaling.retryNow());
     this.#media.on('change', () => this.#shareMedia());
@@ -71,17 +72,31 @@ export class App {
   /** @param {string} room of the link, '' on the start page */
   #enter(room) {
     if (typeof RTCPeerConnection !== 'function') return this.#showEnd({ code: 'unsupported' });
-    if (room !== '' && roomName(room) !== room) return this.#showEnd({ code: 'bad_room' });
+    if (room !== '' && !isRoomName(room)) return this.#showEnd({ code: 'bad_room' });
     const name = memberName(this.#query.get('name') ?? this.#memory.name);
     const relay = this.#query.get('relay') === '1';
-    const seat = reloaded() ? this.#memory.seat : null;
-    if (room && seat?.room === room) {
+    const seat = this.#memory.seat;
+    if (room && seat?.room === room && reloaded()) {
       void this.#media.setAudio(seat.audio);
       void this.#media.setVideo(seat.video);
       return this.#join({ room, name: seat.name, relay });
     }
-    if (room && this.#query.get('autojoin') === '1') return this.#join({ room, name, relay });
+    // Whoever comes back in any other way decides anew: nobody goes on camera by opening a link.
+    this.#memory.seat = null;
     this.#showLobby(room, name, relay);
+  }
+
+  /** The page goes away: the others are told, and the seat is kept, since this may be a reload. */
+  #hide() {
+    const room = this.#room;
+    this.#room = null;
+    room?.leave();
+  }
+
+  /** Back from the browser's cache: the call that is on view has ended, and coming back is no reload. */
+  #thaw() {
+    this.#memory.seat = null;
+    location.reload();
   }
 
   /**
@@ -112,14 +127,14 @@ export class App {
     this.#room = room;
     this.#shareMedia();
     const joining = new JoiningPage(this.#i18n, wish.room, () => this.#cancel(wish));
+    const reach = new Reach({ signaling, probe: serverAnswers, clock: systemClock, say: (words) => joining.say(words) });
+    joining.onclose = () => reach.close();
     this.#show('joining', joining);
     room.on('joined', () => {
       if (this.#room === room && this.#phase === 'joining') this.#showCall(room, wish);
     });
-    room.on('state', ({ state, cause, delay }) => {
-      if (this.#room !== room) return;
-      if (state === 'closed') this.#ended(cause, wish);
-      else if (this.#phase === 'joining') joining.say(joiningWords(state, cause, delay));
+    room.on('state', ({ state, cause }) => {
+      if (this.#room === room && state === 'closed') this.#ended(cause, wish);
     });
     room.join();
   }
@@ -146,6 +161,7 @@ export class App {
   #cancel(wish) {
     const room = this.#room;
     this.#room = null;
+    this.#memory.seat = null;
     room?.leave();
     this.#showLobby(wish.room, wish.name, wish.relay);
   }
@@ -278,16 +294,8 @@ export function webSocketURL({ protocol, host }) {
   return `${protocol === 'https:' ? 'wss:' : 'ws:'}//${host}/ws`;
 }
 
-/**
- * @param {SignalingState} state
- * @param {Cause | null} cause
- * @param {number} delay
- */
-function joiningWords(state, cause, delay) {
-  if (state === 'waiting') return text('join.waiting');
-  if (delay === 0) return null;
-  const seconds = Math.max(1, Math.round(delay / 1000));
-  if (cause?.code === 'rate_limited') return text('join.busy', { seconds });
-  if (cause?.code === 'server_draining' || cause?.code === 'going_away') return text('join.restarting', { seconds });
-  return text('join.retrying', { seconds });
+/** Whether the server answers at all, WebSocket or not. */
+async function serverAnswers() {
+  const answer = await fetch('/healthz', { cache: 'no-store', signal: AbortSignal.timeout(5_000) });
+  return answer.ok;
 }

@@ -5,7 +5,7 @@ import { h, show } from './dom.js';
 import { explainCause, explainDevice, explainScreen } from './errors.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
-import { setToggle } from './lobby.js';
+import { setToggle, showCamera, showMicrophone } from './lobby.js';
 import { Grid, Tile } from './tiles.js';
 import { brand, button, copyLink, languageButton } from './widgets.js';
 
@@ -157,8 +157,8 @@ export class CallView extends Emitter {
     this.#hangup.addEventListener('click', () => this.emit('leave', {}));
     show(this.#screen, this.#media.canShareScreen);
     this.#refreshChatToggle(0);
-    return i18n.put(h('footer', { class: 'controls', role: 'toolbar' },
-      this.#mute, this.#camera, this.#screen, this.#chatToggle, this.#hangup), text('control.bar'), 'aria-label');
+    const controls = h('div', { class: 'controls', role: 'group' }, this.#mute, this.#camera, this.#screen, this.#chatToggle, this.#hangup);
+    return h('footer', {}, i18n.put(controls, text('control.bar'), 'aria-label'));
   }
 
   #listen() {
@@ -220,10 +220,10 @@ export class CallView extends Emitter {
     peer.on('chat', (message) => this.#chat.receive(member.id, message));
     peer.on('error', ({ error }) => console.warn('maitred: peer', member.id, error));
     peer.on('status', ({ status }) => {
-      tile.setConnection(peer);
+      tile.setConnection(peer, this.#room.relayOnly);
       if (status === 'connected') void peer.measurePath();
     });
-    tile.setConnection(peer);
+    tile.setConnection(peer, this.#room.relayOnly);
   }
 
   /** @param {Member} member */
@@ -273,14 +273,17 @@ export class CallView extends Emitter {
   #refreshMedia() {
     const i18n = this.#i18n;
     const { state, problem, videoTrack } = this.#media;
-    setToggle(i18n, this.#mute, state.audio, ['mic', 'micOff'], ['control.mute', 'control.unmute'], 'control.muteTitle');
-    setToggle(i18n, this.#camera, state.video, ['camera', 'cameraOff'], ['control.camera', 'control.camera'], 'control.cameraTitle');
-    const screenTitle = state.screen ? 'control.screenStop' : 'control.screenTitle';
-    setToggle(i18n, this.#screen, state.screen, ['screen', 'screen'], ['control.screen', 'control.screen'], screenTitle);
+    showMicrophone(i18n, this.#mute, state.audio);
+    showCamera(i18n, this.#camera, state.video);
+    setToggle(i18n, this.#screen, state.screen, {
+      on: { icon: 'screen', label: 'control.screenOff', title: 'control.screenStop' },
+      off: { icon: 'screen', label: 'control.screen', title: 'control.screenTitle' },
+    });
     this.#screen.classList.remove('off');
     this.#screen.classList.toggle('active', state.screen);
     this.#self.setOwnTrack(videoTrack);
     this.#self.setState(state);
+    this.#self.setProblem(problem);
     this.#grid.layout();
     const shown = problem ? `${problem.devices} ${problem.error.name}` : '';
     if (problem && shown !== this.#lastProblem) this.#toasts.show(explainDevice(problem.error, problem.devices));

@@ -66,10 +66,11 @@ export class Chat extends Emitter {
     const content = typed.trim().slice(0, MAX_CHAT_TEXT);
     const self = this.#room.self;
     if (!content || !self) return false;
-    const { sent, waiting } = this.#room.sendChat(content);
+    const { sent, waiting, lost } = this.#room.sendChat(content);
     this.emit('message', { from: self.id, name: self.name, text: content, at: this.#now(), own: true });
-    if (sent.length + waiting.length === 0) this.emit('notice', text('chat.nobody'));
-    else if (waiting.length > 0) this.emit('notice', text('chat.waiting', { names: waiting.map(({ name }) => name).join(', ') }));
+    if (sent.length + waiting.length + lost.length === 0) this.emit('notice', text('chat.nobody'));
+    if (waiting.length > 0) this.emit('notice', text('chat.waiting', { names: namesOf(waiting) }));
+    if (lost.length > 0) this.emit('notice', text('chat.lost', { names: namesOf(lost) }));
     return true;
   }
 
@@ -79,6 +80,11 @@ export class Chat extends Emitter {
     this.#unread = count;
     this.emit('unread', { count });
   }
+}
+
+/** @param {{name: string}[]} members */
+function namesOf(members) {
+  return members.map(({ name }) => name).join(', ');
 }
 
 /**

@@ -84,13 +84,18 @@ export function explainScreen(error) {
   return text('device.screenFailed', { name: error.name });
 }
 
+/** What the relay answered instead of an address. @type {[number, Key][]} */
+const RELAY_REFUSALS = [[486, 'tile.failedQuota'], [508, 'tile.failedNoRoom'], [401, 'tile.failedRefused'], [403, 'tile.failedRefused']];
+
 /**
  * Why there is no connection to a member, as far as this end can tell.
- * @param {Pick<Peer, 'iceErrors' | 'candidateTypes'>} peer
+ * @param {Pick<Peer, 'iceErrors' | 'candidateTypes' | 'unanswered'>} peer
+ * @param {{name: string, relayOnly: boolean}} how the member's name; whether everything goes through the relay already
  * @returns {Text}
  */
-export function explainPeer(peer) {
-  if (peer.candidateTypes.has('relay')) return text('tile.failedGeneral');
-  if (peer.iceErrors.has(401)) return text('tile.failedRefused');
-  return text(peer.iceErrors.size > 0 ? 'tile.failedRelay' : 'tile.failedGeneral');
+export function explainPeer(peer, { name, relayOnly }) {
+  if (peer.unanswered) return text('tile.failedUnanswered', { name });
+  if (peer.candidateTypes.has('relay')) return text(relayOnly ? 'tile.failedThroughRelay' : 'tile.failedGeneral');
+  for (const [code, key] of RELAY_REFUSALS) if (peer.iceErrors.has(code)) return text(key);
+  return text(relayOnly || peer.iceErrors.size > 0 ? 'tile.failedRelay' : 'tile.failedGeneral');
 }

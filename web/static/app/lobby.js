@@ -45,7 +45,7 @@ export class Lobby extends Emitter {
   #camera = h('button', { id: 'camera', class: 'round', type: 'button', 'aria-keyshortcuts': 'V' });
   #problem = h('div', { class: 'notice', role: 'alert' });
   #problemText = h('p');
-  #name = h('input', { id: 'name', type: 'text', autocomplete: 'name', maxlength: 64, spellcheck: 'false' });
+  #name = h('input', { id: 'name', type: 'text', autocomplete: 'name', maxlength: 256, spellcheck: 'false' });
   #room = h('input', { id: 'room', type: 'text', autocomplete: 'off', autocapitalize: 'none', maxlength: 80, spellcheck: 'false' });
   #roomError = h('p', { id: 'room-error', class: 'field-error', role: 'alert' });
   #relay = h('input', { id: 'force-relay', type: 'checkbox', role: 'switch', 'aria-describedby': 'relay-hint' });
@@ -172,8 +172,8 @@ export class Lobby extends Emitter {
   #refresh() {
     const i18n = this.#i18n;
     const { state, opening, problem, videoTrack, audioTrack } = this.#media;
-    setToggle(i18n, this.#mute, state.audio, ['mic', 'micOff'], ['control.mute', 'control.unmute'], 'control.muteTitle');
-    setToggle(i18n, this.#camera, state.video, ['camera', 'cameraOff'], ['control.camera', 'control.camera'], 'control.cameraTitle');
+    showMicrophone(i18n, this.#mute, state.audio);
+    showCamera(i18n, this.#camera, state.video);
     setVideo(this.#video, videoTrack);
     show(this.#cover, !state.video);
     i18n.put(this.#coverText, text(opening ? 'lobby.cameraStarting' : 'lobby.cameraOff'));
@@ -200,19 +200,46 @@ export function setVideo(video, track) {
   if (current !== track) video.srcObject = track ? new MediaStream([track]) : null;
 }
 
+/** @typedef {{icon: import('./icons.js').IconName, label: import('./i18n.js').Key, title: import('./i18n.js').Key}} Face */
+
 /**
- * A two-state button: pressed is on; off stands out, since that is the state one must notice.
+ * A two-state button; off stands out, since that is the state one must notice. Where the label says what a click does, it tells the
+ * state by itself; a label that stays needs "pressed" for that. The title begins with the label, so that people who speak to their
+ * computer can say what they see.
  * @param {I18n} i18n
  * @param {HTMLButtonElement} control
  * @param {boolean} on
- * @param {[import('./icons.js').IconName, import('./icons.js').IconName]} icons on, off
- * @param {[import('./i18n.js').Key, import('./i18n.js').Key]} labels on, off
- * @param {import('./i18n.js').Key} title names the control and its key
+ * @param {{on: Face, off: Face}} faces
  */
-export function setToggle(i18n, control, on, icons, labels, title) {
+export function setToggle(i18n, control, on, faces) {
+  const face = on ? faces.on : faces.off;
   control.classList.toggle('off', !on);
-  control.setAttribute('aria-pressed', String(on));
-  control.replaceChildren(icon(icons[on ? 0 : 1]), i18n.label(labels[on ? 0 : 1], 'control-label'));
-  i18n.put(control, text(title), 'title');
-  i18n.put(control, text(title), 'aria-label');
+  if (faces.on.label === faces.off.label) control.setAttribute('aria-pressed', String(on));
+  control.replaceChildren(icon(face.icon), i18n.label(face.label, 'control-label'));
+  i18n.put(control, text(face.title), 'title');
+  i18n.put(control, text(face.title), 'aria-label');
+}
+
+/**
+ * @param {I18n} i18n
+ * @param {HTMLButtonElement} control
+ * @param {boolean} on
+ */
+export function showMicrophone(i18n, control, on) {
+  setToggle(i18n, control, on, {
+    on: { icon: 'mic', label: 'control.mute', title: 'control.muteTitle' },
+    off: { icon: 'micOff', label: 'control.unmute', title: 'control.unmuteTitle' },
+  });
+}
+
+/**
+ * @param {I18n} i18n
+ * @param {HTMLButtonElement} control
+ * @param {boolean} on
+ */
+export function showCamera(i18n, control, on) {
+  setToggle(i18n, control, on, {
+    on: { icon: 'camera', label: 'control.camera', title: 'control.cameraTitle' },
+    off: { icon: 'cameraOff', label: 'control.camera', title: 'control.cameraTitle' },
+  });
 }

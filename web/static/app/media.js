@@ -34,6 +34,8 @@ export class LocalMedia extends Emitter {
   #opening = false;
   /** @type {DeviceProblem | null} */
   #problem = null;
+  /** Counts the times of `close`: what was asked for before one and is answered after it belongs to nobody. */
+  #generation = 0;
   /** Serialises requests: browsers answer overlapping ones in any order. */
   #queue = Promise.resolve();
 
@@ -79,7 +81,8 @@ export class LocalMedia extends Emitter {
 
   /** Opens what is wanted and not open yet. Never rejects: what fails is in `problem`. */
   open() {
-    this.#queue = this.#queue.then(() => this.#open());
+    const generation = this.#generation;
+    this.#queue = this.#queue.then(() => this.#open(generation));
     return this.#queue;
   }
 
@@ -102,10 +105,15 @@ export class LocalMedia extends Emitter {
     if (on && !this.#camera) await this.open();
   }
 
-  /** Rejects with what getDisplayMedia rejected with. */
+  /** Rejects with what getDisplayMedia rejected with; a screen chosen after `close` is let go at once. */
   async startScreen() {
     if (!this.#devices || !this.canShareScreen) throw named('UnsupportedError');
+    const generation = this.#generation;
     const stream = await this.#devices.getDisplayMedia({ video: { frameRate: { max: 15 } }, audio: false });
+    if (generation !== this.#generation) {
+      stop(stream);
+      return;
+    }
     const [track] = stream.getVideoTracks();
     track.contentHint = 'detail';
     track.addEventListener('ended', () => this.stopScreen());
@@ -121,13 +129,19 @@ export class LocalMedia extends Emitter {
     this.#changed();
   }
 
+  /** Lets go of everything, also of what the browser is still asking about. A later `open` starts anew. */
   close() {
+    this.#generation++;
+    this.#opening = false;
+    this.#problem = null;
     for (const track of [this.#audio, this.#camera, this.#screen]) track?.stop();
     this.#audio = this.#camera = this.#screen = null;
     this.#changed();
   }
 
-  async #open() {
+  /** @param {number} generation */
+  async #open(generation) {
+    if (generation !== this.#generation) return;
     const audio = this.#wantsAudio && !this.#audio;
     const video = this.#wantsVideo && !this.#camera;
     if (!audio && !video) return;
@@ -135,42 +149,48 @@ export class LocalMedia extends Emitter {
     this.#problem = null;
     this.#changed();
     try {
-      await this.#request(audio, video);
+      const problem = await this.#request(audio, video, generation);
+      if (generation === this.#generation) this.#problem = problem;
     } finally {
-      this.#opening = false;
-      this.#changed();
+      if (generation === this.#generation) {
+        this.#opening = false;
+        this.#changed();
+      }
     }
   }
 
   /**
    * @param {boolean} audio
    * @param {boolean} video
+   * @param {number} generation
+   * @returns {Promise<DeviceProblem | null>}
    */
-  async #request(audio, video) {
+  async #request(audio, video, generation) {
     const devices = audio && video ? 'both' : audio ? 'audio' : 'video';
-    const error = await this.#get(audio, video);
-    if (!error) return;
+    const error = await this.#get(audio, video, generation);
+    if (!error || generation !== this.#generation) return null;
     // One missing device fails the whole request, and asking again after a refusal would only annoy.
-    if (devices !== 'both' || error.name === 'NotAllowedError' || error.name === 'InsecureContextError') {
-      this.#problem = { devices, error };
-      return;
-    }
-    const [noAudio, noVideo] = [await this.#get(true, false), await this.#get(false, true)];
-    if (noAudio && noVideo) this.#problem = { devices: 'both', error };
-    else if (noAudio) this.#problem = { devices: 'audio', error: noAudio };
-    else if (noVideo) this.#problem = { devices: 'video', error: noVideo };
+    if (devices !== 'both' || error.name === 'NotAllowedError' || error.name === 'InsecureContextError') return { devices, error };
+    const noAudio = await this.#get(true, false, generation);
+    const noVideo = await this.#get(false, true, generation);
+    if (noAudio && noVideo) return { devices: 'both', error };
+    if (noAudio) return { devices: 'audio', error: noAudio };
+    return noVideo && { devices: 'video', error: noVideo };
   }
 
   /**
    * @param {boolean} audio
    * @param {boolean} video
+   * @param {number} generation
    * @returns {Promise<DeviceError | null>}
    */
-  async #get(audio, video) {
+  async #get(audio, video, generation) {
     if (!this.#devices) return named('InsecureContextError');
+    if (generation !== this.#generation) return null;
     try {
       const stream = await this.#devices.getUserMedia({ audio: audio && AUDIO, video: video && VIDEO[this.#quality] });
-      for (const track of stream.getTracks()) this.#take(track);
+      if (generation === this.#generation) for (const track of stream.getTracks()) this.#take(track);
+      else stop(stream);
       return null;
     } catch (error) {
       return /** @type {DeviceError} */ (error);
@@ -215,4 +235,9 @@ export class LocalMedia extends Emitter {
  */
 function named(name) {
   return { name };
+}
+
+/** @param {MediaStream} stream */
+function stop(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }

@@ -7,6 +7,9 @@ const COLOURS = ['azure', 'blue', 'bronze', 'coral', 'crimson', 'green', 'indigo
 const NOUNS = ['badger', 'beaver', 'cedar', 'comet', 'cricket', 'dolphin', 'falcon', 'fern', 'finch', 'fox', 'garden', 'harbour', 'heron',
   'island', 'lantern', 'lark', 'maple', 'meadow', 'otter', 'owl', 'panda', 'pebble', 'river', 'robin', 'sparrow', 'tiger', 'walnut', 'willow'];
 
+const VISIBLE = /[^\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u;
+const LOOSE_ENDS = /^[\s\u200c\u200d]+|[\s\u200c\u200d]+$/g;
+
 /** Uniform, unlike a remainder of a random number. @param {number} below */
 function randomIndex(below) {
   const limit = 2 ** 32 - (2 ** 32 % below);
@@ -25,29 +28,43 @@ export function suggestRoom(pick = randomIndex) {
 }
 
 /**
- * What a person typed as a room's name; the server takes 1 to 64 of `A-Z a-z 0-9 - _`.
+ * Whether the server takes this as a room's name: 1 to 64 of `A-Z a-z 0-9 - _`.
+ * @param {string} name
+ */
+export function isRoomName(name) {
+  return /^[A-Za-z0-9_-]{1,64}$/.test(name);
+}
+
+/**
+ * What a person typed as a room's name, as the server takes it.
  * @param {string} typed
  * @returns {string} '' when nothing usable is left
  */
 export function roomName(typed) {
+  const trimmed = typed.trim();
+  if (isRoomName(trimmed)) return trimmed;
   return typed.normalize('NFKD').replace(/[\s./]+/g, '-').replace(/[^A-Za-z0-9_-]/g, '').replace(/^-+|-+$/g, '').slice(0, 64);
 }
 
 /**
- * A person's name as the server takes it: printable, at most 64 characters.
+ * A person's name as the server takes it: printable, something to see, at most 64 characters. The joiners U+200C and U+200D are no letters,
+ * but Persian names and many emoji are written with them; at the ends they join nothing.
  * @param {string} typed
+ * @returns {string} '' when nothing is left
  */
 export function memberName(typed) {
-  return [...typed.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '').trim()].slice(0, 64).join('').trim();
+  const printable = typed.replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, '').replace(LOOSE_ENDS, '');
+  const name = [...printable].slice(0, 64).join('').replace(LOOSE_ENDS, '');
+  return VISIBLE.test(name) ? name : '';
 }
 
 /**
- * The room in the path of a call page, as it stands there.
+ * The room in the path of a call page, as it stands there; with a slash after it the server knows no such page.
  * @param {string} pathname
  * @returns {string} '' for other pages
  */
 export function roomOfPath(pathname) {
-  const match = /^\/r\/([^/]+)\/?$/.exec(pathname);
+  const match = /^\/r\/([^/]+)$/.exec(pathname);
   try {
     return match ? decodeURIComponent(match[1]) : '';
   } catch {

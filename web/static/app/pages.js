@@ -22,6 +22,8 @@ function plainPage(i18n, ...content) {
 export class JoiningPage {
   #i18n;
   #words;
+  /** Ends what speaks here. */
+  onclose = () => {};
   element;
 
   /**
@@ -44,7 +46,9 @@ export class JoiningPage {
     show(this.#words, words !== null);
   }
 
-  close() {}
+  close() {
+    this.onclose();
+  }
 }
 
 /** After the call, or instead of it. */

@@ -1,7 +1,7 @@
 // @ts-check
 import { Emitter } from '../sdk/maitred.js';
 import { h, show } from './dom.js';
-import { explainPeer } from './errors.js';
+import { explainDevice, explainPeer } from './errors.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
 import { placeTiles } from './layout.js';
@@ -15,6 +15,7 @@ import { button } from './widgets.js';
 /** @typedef {import('../sdk/maitred.js').Peer} Peer */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Key} Key */
+/** @typedef {import('./media.js').DeviceProblem} DeviceProblem */
 
 /** @type {Record<Exclude<Path, 'unknown'>, [Key, Key]>} label, title */
 const PATH_TEXTS = {
@@ -23,6 +24,9 @@ const PATH_TEXTS = {
   'relay-tcp': ['path.relayTCP', 'path.relayTitle'],
   'relay-tls': ['path.relayTLS', 'path.relayTitle'],
 };
+
+/** @type {Record<DeviceProblem['devices'], Key>} */
+const PROBLEM_TEXTS = { both: 'tile.noDevices', audio: 'tile.noMicrophone', video: 'tile.noCamera' };
 
 /**
  * One person's picture, name and connection.
@@ -40,6 +44,8 @@ export class Tile extends Emitter {
   #micIcon = h('span', { class: 'tile-mic', role: 'img' }, icon('micOff'));
   #screenIcon = h('span', { class: 'tile-screen', role: 'img' }, icon('screen'));
   #badge = h('span', { class: 'badge' });
+  #problemText = h('span');
+  #problem = h('span', { class: 'tile-problem' }, icon('warning'), this.#problemText);
   #full = h('button', { class: 'tile-full', type: 'button' }, icon('expand'));
   #cover = h('div', { class: 'tile-cover' });
   element = h('div', { class: 'tile', role: 'group' });
@@ -63,9 +69,10 @@ export class Tile extends Emitter {
     i18n.put(this.#full, text('tile.full'), 'aria-label');
     this.#full.addEventListener('click', () => void this.#toggleFullScreen());
     show(this.#badge, false);
+    show(this.#problem, false);
     show(this.#cover, false);
     this.element.append(this.#video, this.#avatar, this.#cover,
-      h('div', { class: 'tile-top' }, this.#badge, this.#full),
+      h('div', { class: 'tile-top' }, this.#badge, this.#problem, this.#full),
       h('div', { class: 'tile-bottom' }, this.#micIcon, this.#screenIcon, this.#nameLabel));
     if (!self) Object.assign(this.element.dataset, { path: 'unknown', connection: 'new' });
     this.setMember(member);
@@ -104,6 +111,17 @@ export class Tile extends Emitter {
   }
 
   /**
+   * What the own devices do not give, for as long as it is so.
+   * @param {DeviceProblem | null} problem
+   */
+  setProblem(problem) {
+    show(this.#problem, problem !== null);
+    if (!problem) return;
+    this.#i18n.put(this.#problemText, text(PROBLEM_TEXTS[problem.devices]));
+    this.#i18n.put(this.#problem, explainDevice(problem.error, problem.devices), 'title');
+  }
+
+  /**
    * Someone else's sound or picture; a later track of a kind replaces the earlier.
    * @param {MediaStreamTrack} track
    */
@@ -135,8 +153,11 @@ export class Tile extends Emitter {
     this.#i18n.put(this.#badge, text(title), 'title');
   }
 
-  /** @param {Peer} peer */
-  setConnection(peer) {
+  /**
+   * @param {Peer} peer
+   * @param {boolean} relayOnly
+   */
+  setConnection(peer, relayOnly) {
     this.element.dataset.connection = peer.connection.connectionState;
     this.element.dataset.status = peer.status;
     const cover = this.#cover;
@@ -144,7 +165,7 @@ export class Tile extends Emitter {
     if (peer.status === 'failed') {
       cover.replaceChildren(icon('warning'),
         this.#i18n.put(h('strong'), text('tile.failed', { name: this.#name })),
-        this.#i18n.put(h('p'), explainPeer(peer)),
+        this.#i18n.put(h('p'), explainPeer(peer, { name: this.#name, relayOnly })),
         button(this.#i18n, { icon: 'refresh', label: 'tile.retry', className: 'small', onclick: () => this.emit('retry', {}) }));
     } else {
       const key = peer.status === 'reconnecting' ? 'tile.reconnecting' : 'tile.connecting';

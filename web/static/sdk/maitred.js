@@ -21,8 +21,15 @@ export const PROTOCOL = 'maitred.v1';
 const JOIN_TIMEOUT = 15_000;
 const BACKOFF_BASE = 500;
 const BACKOFF_CAP = 15_000;
-/** Messages kept while the connection is down; they are worthless once the server has forgotten us. */
-const OUTBOX_LIMIT = 256;
+/** Messages kept until they may go out; they are worthless once the server has forgotten us. */
+const OUTBOX_LIMIT = 512;
+/**
+ * How many messages go out at once, and how many a second after that: one half of what the server takes by default. What is
+ * beyond its limit the server drops, and a lost candidate or answer may cost a call.
+ */
+const SEND_BURST = 100;
+const SEND_RATE = 50;
+const SEND_PAUSE = 100;
 
 /** An offer without an answer for this long was lost on the way and is made again. */
 const ANSWER_TIMEOUT = 10_000;
@@ -155,11 +162,11 @@ export class Emitter extends EventTarget {
 const FATAL_CLOSE = new Map([[4000, 'bad_message'], [4001, 'unauthorized'], [4003, 'kicked'], [4009, 'replaced']]);
 const PASSING_CLOSE = new Map([[1001, 'going_away'], [1009, 'too_big'], [4008, 'too_slow']]);
 /** Refusals of a join that pass by themselves. */
-const PASSING_REFUSALS = new Set(['rate_limited', 'server_draining']);
+const PASSING_REFUSALS = new Set(['rate_limited', 'server_draining', 'too_many_rooms']);
 
 /**
  * One WebSocket joined to one room. A lost connection is made again with growing, jittered pauses and the resume token;
- * what was sent meanwhile goes out once the server has us back under the same member id.
+ * what was sent meanwhile goes out once the server has us back under the same member id, no faster than the server takes it.
  * @extends {Emitter<SignalingEvents>}
  */
 export class Signaling extends Emitter {
@@ -177,8 +184,13 @@ export class Signaling extends Emitter {
   #resume = '';
   #attempt = 0;
   #cancelTimer = nothing;
+  #opened = false;
   /** @type {ClientMessage[]} */
   #outbox = [];
+  /** How many messages may go out now, as of a time. */
+  #allowance = SEND_BURST;
+  #allowanceAt = 0;
+  #cancelFlush = nothing;
 
   /** @param {SignalingOptions} options */
   constructor(options) {
@@ -196,6 +208,11 @@ export class Signaling extends Emitter {
   /** Why the connection is down, or ended. */
   get cause() {
     return this.#cause;
+  }
+
+  /** Whether a WebSocket has ever opened; until then the network may be what refuses it. */
+  get opened() {
+    return this.#opened;
   }
 
   start() {
@@ -217,8 +234,9 @@ export class Signaling extends Emitter {
 
   /** @param {ClientMessage} message */
   send(message) {
-    if (this.#state === 'joined') this.#write(message);
-    else if (this.#state !== 'closed' && this.#outbox.length < OUTBOX_LIMIT) this.#outbox.push(message);
+    if (this.#state === 'closed' || this.#outbox.length >= OUTBOX_LIMIT) return;
+    this.#outbox.push(message);
+    this.#flush();
   }
 
   leave() {
@@ -242,7 +260,10 @@ export class Signaling extends Emitter {
     const current = (handle) => (/** @type {Event} */ event) => {
       if (this.#socket === socket) handle(event);
     };
-    socket.addEventListener('open', current(() => this.#write(this.#joinMessage())));
+    socket.addEventListener('open', current(() => {
+      this.#opened = true;
+      this.#write(this.#joinMessage());
+    }));
     socket.addEventListener('message', current((event) => this.#receive(event.data)));
     socket.addEventListener('close', current((event) => this.#closed(event.code, event.reason)));
     this.#cancelTimer = this.#clock.after(JOIN_TIMEOUT, () => this.#lose({ code: 'connection_lost' }));
@@ -279,11 +300,13 @@ export class Signaling extends Emitter {
     this.#resume = message.resume ?? '';
     const same = this.#selfId === '' || this.#selfId === message.self.id;
     this.#selfId = message.self.id;
-    const outbox = same ? this.#outbox : [];
-    this.#outbox = [];
+    if (!same) this.#outbox = [];
     this.#cause = null;
+    // The server counts for each connection anew.
+    this.#allowance = SEND_BURST;
+    this.#allowanceAt = this.#clock.now();
     this.#setState('joined');
-    for (const waiting of outbox) this.#write(waiting);
+    this.#flush();
   }
 
   #admissionPending() {
@@ -294,6 +317,8 @@ export class Signaling extends Emitter {
   /** @param {Cause} cause */
   #refused(cause) {
     if (PASSING_REFUSALS.has(cause.code)) this.#lose(cause);
+    // A seat that was taken away while its connection was lost.
+    else if (cause.code === 'not_allowed' && this.#resume) this.#finish({ code: 'kicked' });
     else this.#finish(cause);
   }
 
@@ -337,16 +362,37 @@ export class Signaling extends Emitter {
 
   #dropSocket() {
     this.#cancelTimer();
+    this.#cancelFlush();
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
   }
 
-  /** @param {ClientMessage} message */
+  /**
+   * @param {ClientMessage} message
+   * @returns {boolean} whether there was a connection to write it to
+   */
   #write(message) {
     const socket = this.#socket;
-    if (socket && socket.readyState === 1) socket.send(JSON.stringify(message));
-    else if (message.type !== 'join' && message.type !== 'leave') this.#outbox.push(message);
+    if (socket?.readyState !== 1) return false;
+    socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** Sends what waits, in order, as far as the allowance goes; the rest follows by itself. */
+  #flush() {
+    this.#cancelFlush();
+    if (this.#state !== 'joined') return;
+    const now = this.#clock.now();
+    this.#allowance = Math.min(SEND_BURST, this.#allowance + (now - this.#allowanceAt) * SEND_RATE / 1000);
+    this.#allowanceAt = now;
+    while (this.#outbox.length > 0 && this.#allowance >= 1) {
+      // A socket that is closing: what waits goes out over the next one.
+      if (!this.#write(this.#outbox[0])) return;
+      this.#outbox.shift();
+      this.#allowance--;
+    }
+    if (this.#outbox.length > 0) this.#cancelFlush = this.#clock.after(SEND_PAUSE, () => this.#flush());
   }
 
   /**
@@ -429,6 +475,7 @@ export class Peer extends Emitter {
   #ignoringOffer = false;
   #settingAnswer = false;
   #offerRepeats = 0;
+  #unanswered = false;
   #cancelAnswerTimer = nothing;
   #cancelFirstOffer = nothing;
 
@@ -486,6 +533,11 @@ export class Peer extends Emitter {
     return this.#mayOffer && !this.#connection.remoteDescription;
   }
 
+  /** "failed" because the other side has answered none of several offers, whatever the network is like. */
+  get unanswered() {
+    return this.#unanswered;
+  }
+
   get remoteTracks() {
     return this.#remoteTracks;
   }
@@ -499,7 +551,10 @@ export class Peer extends Emitter {
     return this.#candidateTypes;
   }
 
-  /** STUN error codes met while gathering; 401 is a refused credential, 701 a server that cannot be reached. */
+  /**
+   * STUN error codes met while gathering: 401 and 403 are a refused credential, 486 a quota that is used up, 508 a relay without
+   * room or about to stop, 701 a server that cannot be reached.
+   */
   get iceErrors() {
     return this.#iceErrors;
   }
@@ -582,6 +637,7 @@ export class Peer extends Emitter {
     if (manual) this.#restarts = 0;
     this.#iceErrors.clear();
     this.#candidateTypes.clear();
+    this.#unanswered = false;
     if (this.#status === 'failed') this.#setStatus(this.#everConnected ? 'reconnecting' : 'connecting');
     if (!this.#mayOffer) {
       this.start();
@@ -597,12 +653,13 @@ export class Peer extends Emitter {
    * Says something now, or as soon as the channel is open.
    * @param {string} text
    * @param {number} at Unix time in milliseconds
-   * @returns {boolean} whether it went out now
+   * @returns {'sent' | 'waiting' | 'lost'} lost: too many are waiting already
    */
   sendChat(text, at) {
-    if (this.#sendOnChannel({ type: 'chat', text, at })) return true;
-    if (this.#chatQueue.length < CHAT_QUEUE_LIMIT) this.#chatQueue.push({ text, at });
-    return false;
+    if (this.#sendOnChannel({ type: 'chat', text, at })) return 'sent';
+    if (this.#chatQueue.length >= CHAT_QUEUE_LIMIT) return 'lost';
+    this.#chatQueue.push({ text, at });
+    return 'waiting';
   }
 
   /** What was said and could not be sent, for the connection that takes this one's place. */
@@ -685,10 +742,21 @@ export class Peer extends Emitter {
   #watchForAnswer() {
     this.#cancelAnswerTimer();
     this.#cancelAnswerTimer = this.#clock.after(ANSWER_TIMEOUT, () => {
-      if (this.#offerRepeats >= MAX_OFFER_REPEATS) return;
+      if (this.#offerRepeats >= MAX_OFFER_REPEATS) {
+        this.#giveUpWaiting();
+        return;
+      }
       this.#offerRepeats++;
       void this.#offer();
     });
+  }
+
+  /** Nobody answers. Media that flows all the same, as when only an ICE restart is refused, is left alone. */
+  #giveUpWaiting() {
+    if (this.#connection.connectionState === 'connected') return;
+    this.#cancelRestart();
+    this.#unanswered = true;
+    this.#setStatus('failed');
   }
 
   /** @param {RTCSessionDescriptionInit} description */
@@ -709,6 +777,10 @@ export class Peer extends Emitter {
       this.#settingAnswer = false;
     }
     this.#offerRepeats = 0;
+    if (this.#unanswered) {
+      this.#unanswered = false;
+      this.#setStatus(this.#everConnected ? 'reconnecting' : 'connecting');
+    }
     if (description.type === 'offer') {
       this.#mayOffer = true;
       for (const kind of KINDS) this.#adoptTransceiver(kind);
@@ -1035,16 +1107,14 @@ export class Room extends Emitter {
 
   /**
    * @param {string} text
-   * @returns {{sent: Member[], waiting: Member[]}} waiting: those who get it once their data channel is open
+   * @returns {{sent: Member[], waiting: Member[], lost: Member[]}} waiting: those who get it once their data channel is open;
+   *   lost: those for whom too much waits already
    */
   sendChat(text) {
-    /** @type {{sent: Member[], waiting: Member[]}} */
-    const result = { sent: [], waiting: [] };
+    /** @type {{sent: Member[], waiting: Member[], lost: Member[]}} */
+    const result = { sent: [], waiting: [], lost: [] };
     const at = this.#clock.now();
-    for (const member of this.#members.values()) {
-      const sent = this.#peers.get(member.id)?.sendChat(text, at) ?? false;
-      (sent ? result.sent : result.waiting).push(member);
-    }
+    for (const member of this.#members.values()) result[this.#peers.get(member.id)?.sendChat(text, at) ?? 'lost'].push(member);
     return result;
   }
 
