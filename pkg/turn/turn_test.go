@@ -19,10 +19,14 @@ func (discard) Packet(udpio.Batch, udpio.Socket, *udpio.Packet) {}
 
 // TestRelay takes payloads of many sizes through every way there is.
 func TestRelay(t *testing.T) {
-	for _, network := range transports {
+	for _, network := range append(transports, "portable udp") {
 		t.Run(network, func(t *testing.T) {
-			s := start(t, nil)
-			c := s.dial(t, network)
+			s := start(t, func(c *Config) {
+				if network == "portable udp" {
+					c.Network = udpio.NewPortable()
+				}
+			})
+			c := s.dial(t, strings.TrimPrefix(network, "portable "))
 			c.allocate()
 			conn, to := remote(t, "127.0.0.1")
 			c.permit(to)
