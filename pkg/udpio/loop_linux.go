@@ -201,6 +201,7 @@ func (l *loop) run() error {
 				l.receive(s)
 			}
 		}
+		runtime.Gosched() // a loop that never runs dry must not keep the processor from control requests and signaling
 	}
 	return l.close()
 }
