@@ -226,8 +226,7 @@ func (c *conn) handle(msg ClientMessage) error {
 	case *Update:
 		r.update(m, msg.State)
 	case *ICE:
-		servers, ttl := m.lease.mint(c.hub.opts.ICE, m.id, c.host)
-		m.inbox.push(mustEncode(&ICEServers{ICEServers: servers, TTL: int(ttl / time.Second)}), false)
+		c.pushICEServers()
 	case *Leave:
 		c.end(ReasonLeft, causeLeft)
 	}
@@ -325,6 +324,13 @@ func (c *conn) end(reason Reason, why cause) {
 	c.finish(why)
 }
 
+// pushICEServers gives the member fresh ICE servers.
+func (c *conn) pushICEServers() {
+	m := c.member
+	servers, ttl := m.lease.mint(c.hub.opts.ICE, m.id, c.host)
+	m.inbox.push(mustEncode(&ICEServers{ICEServers: servers, TTL: int(ttl / time.Second)}), false)
+}
+
 func (c *conn) schedulePing() {
 	c.alarm.set(c.hub.opts.PingInterval, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.hub.opts.PongTimeout)
@@ -332,6 +338,9 @@ func (c *conn) schedulePing() {
 		if err := c.ws.Ping(ctx); err != nil {
 			c.finish(causeNoPong)
 			return
+		}
+		if c.member.lease.due() {
+			c.pushICEServers()
 		}
 		c.schedulePing()
 	})

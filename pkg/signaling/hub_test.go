@@ -173,10 +173,11 @@ type ledger struct {
 	minted   map[string]int
 	released map[string]int
 	changed  chan struct{} // a token for every release
+	ttl      time.Duration
 }
 
 func newLedger(t testing.TB) *ledger {
-	return &ledger{t: t, minted: map[string]int{}, released: map[string]int{}, changed: make(chan struct{}, 1000)}
+	return &ledger{t: t, minted: map[string]int{}, released: map[string]int{}, changed: make(chan struct{}, 1000), ttl: time.Hour}
 }
 
 func (l *ledger) ICEServers(id, _ string) ([]ICEServer, time.Duration) {
@@ -186,7 +187,7 @@ func (l *ledger) ICEServers(id, _ string) ([]ICEServer, time.Duration) {
 	if l.released[id] > 0 {
 		l.t.Errorf("minted for %s after its release", id)
 	}
-	return []ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: "1:" + id, Credential: "secret"}}, time.Hour
+	return []ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: "1:" + id, Credential: "secret"}}, l.ttl
 }
 
 func (l *ledger) Release(id string) {
@@ -416,4 +417,17 @@ func TestAddressOfRequest(t *testing.T) {
 	same := dial("2001:db8:0:1::2") // of the same /64 as the first
 	same.expectError(CodeRateLimited, "")
 	same.expectClose(websocket.StatusTryAgainLater)
+}
+
+// TestICEServersArePushed gives out credentials that are half over at once: the next one comes without being asked for.
+func TestICEServersArePushed(t *testing.T) {
+	book := newLedger(t)
+	book.ttl = 2 * time.Millisecond
+	s := newServer(t, Options{ICE: book, Releaser: book, PingInterval: 5 * time.Millisecond})
+	ann := s.join("r", "Ann")
+	for range 2 {
+		if m := expect[*ICEServers](ann); len(m.ICEServers) != 1 || m.ICEServers[0].Username != "1:"+ann.id() {
+			t.Fatalf("pushed %+v", m)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 type lease struct {
 	mu    sync.Mutex
 	ended bool
+	renew time.Time // when the newest credential has lived half of its time; zero where there is none
 }
 
 // mint asks the provider for ICE servers. It returns none when the lease has ended.
@@ -19,10 +20,18 @@ func (l *lease) mint(p ICEProvider, memberID, host string) ([]ICEServer, time.Du
 		return []ICEServer{}, 0
 	}
 	servers, ttl := p.ICEServers(memberID, host)
+	l.renew = time.Now().Add(ttl / 2)
 	if servers == nil {
 		servers = []ICEServer{} // [] in JSON, not null
 	}
 	return servers, ttl
+}
+
+// due reports whether the member should get a new credential.
+func (l *lease) due() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.ended && !l.renew.IsZero() && time.Now().After(l.renew)
 }
 
 // end reports true the first time.
