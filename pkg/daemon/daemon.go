@@ -198,12 +198,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.drain(failed)
 		case <-failed.Done():
 		}
-		err := d.closeHub()
+		d.closeHub()
 		stopHub()
 		stopHTTP()
 		<-httpDone
 		stopTURN()
-		return err
+		return nil
 	})
 	err := g.Wait()
 	d.log.Info("stopped")
@@ -237,13 +237,12 @@ func (d *Daemon) drain(failed context.Context) {
 // closeTimeout is how long members' connections may take to close. It begins when draining has ended.
 const closeTimeout = 5 * time.Second
 
-func (d *Daemon) closeHub() error {
+func (d *Daemon) closeHub() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := d.hub.Close(ctx); err != nil {
 		d.log.Warn("connections were cut that did not close in time", "error", err)
 	}
-	return nil
 }
 
 // Hurry ends draining at once.

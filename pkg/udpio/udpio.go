@@ -1,7 +1,7 @@
 // Package udpio opens UDP sockets and delivers what arrives on them in buffers that a relay can rewrite in place.
 //
 // A Handler is called by the goroutine that reads its socket, one packet at a time, and may send from there or from anywhere
-// else. This file is the contract. It has two forms: portable.go works everywhere, with one goroutine for each socket; loop.go is
+// else. This file is the contract. It has two forms: portable.go works everywhere, with one goroutine for each socket; loop_linux.go is
 // an event loop for Linux that serves many sockets from one goroutine, reads and sends in batches, and has the kernel cut runs of
 // equal datagrams to one destination out of one (UDP_SEGMENT).
 package udpio

@@ -38,6 +38,7 @@ func (p *tab) gather(iceServers string) gathered {
 		});
 		const complete = new Promise((resolve) => pc.addEventListener("icegatheringstatechange",
 			() => pc.iceGatheringState === "complete" && resolve()));
+		// Not a wait but a bound: gathering that never completes is reported as such.
 		const late = new Promise((resolve) => setTimeout(resolve, 8000));
 		pc.createDataChannel("x");
 		await pc.setLocalDescription();
