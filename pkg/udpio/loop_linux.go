@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,10 +32,19 @@ func NewLoops(n int) (*Loops, error) {
 	for range n {
 		l, err := newLoop()
 		if err != nil {
-			ns.Wait()
+			for _, l := range ns.loops {
+				err = errors.Join(err, l.close())
+			}
 			return nil, err
 		}
 		ns.loops = append(ns.loops, l)
+	}
+	host := ns.loops[0]
+	for _, l := range ns.loops[1:] {
+		l.host = host
+		host.lending.guests[int32(l.epoll)] = l
+	}
+	for _, l := range ns.loops {
 		ns.ended.Go(func() {
 			if err := l.run(); err != nil {
 				panic(err) // the descriptors are ours and open: a bug, and no packet would be relayed any more
@@ -131,11 +141,18 @@ type loop struct {
 	wake  int      // an eventfd in the set
 	in    inbox
 	out   outbox
+	host  *loop // nil for the host itself
 
-	// owned by run
+	lending  lending       // the host's
+	lent     atomic.Bool   // the host runs this loop
+	returned chan struct{} // has an element when the host has given the loop back
+
+	// owned by run, or by the host while the loop is lent
 	sockets map[int32]*loopSocket
 	events  [64]unix.EpollEvent
 	ready   int // how many events there are
+	rounds  int // since the loop ran dry
+	meter   meter
 	stopped bool
 
 	open sync.WaitGroup // sockets that are not closed yet
@@ -162,7 +179,8 @@ func newLoop() (*loop, error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
-	l := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), wake: wake, sockets: map[int32]*loopSocket{}}
+	l := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), wake: wake, sockets: map[int32]*loopSocket{},
+		lending: lending{guests: map[int32]*loop{}}, returned: make(chan struct{}, 1), meter: meter{since: time.Now()}}
 	l.in.init()
 	l.out.init(l)
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)}
@@ -183,6 +201,9 @@ func (l *loop) submit(c command) {
 	_, _ = unix.Write(l.wake, one[:]) // fails only when the counter is full, and then the loop is about to wake
 }
 
+// maxRounds bounds how long a loop that never runs dry keeps a processor from control requests and signaling.
+const maxRounds = 64
+
 // run serves sockets and commands until it is told to stop.
 func (l *loop) run() error {
 	set, err := l.file.SyscallConn()
@@ -190,29 +211,51 @@ func (l *loop) run() error {
 		return err
 	}
 	poll := l.poll // made once: a method value allocates
+	if _, err := l.lend(); err != nil {
+		return err
+	}
 	for !l.stopped {
 		if err := set.Read(poll); err != nil {
 			return err
 		}
-		for _, e := range l.events[:l.ready] {
-			if e.Fd == int32(l.wake) {
-				l.obey()
-			} else if s := l.sockets[e.Fd]; s != nil {
-				l.receive(s)
-			}
+		began := time.Now()
+		if err := l.serve(); err != nil {
+			return err
 		}
-		runtime.Gosched() // a loop that never runs dry must not keep the processor from control requests and signaling
+		if l.rounds++; l.rounds == maxRounds {
+			l.rounds = 0
+			runtime.Gosched()
+		}
+		if err := l.balance(began); err != nil {
+			return err
+		}
 	}
-	return l.close()
+	return errors.Join(l.dismiss(), l.close())
 }
 
 // poll takes the events that there are; false when there are none to take.
 func (l *loop) poll(epoll uintptr) bool {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), 0, 0, 0)
-	if l.ready = int(n); errno != 0 {
-		l.ready = 0
+	if l.ready = int(n); errno != 0 || n == 0 {
+		l.ready, l.rounds = 0, 0
 	}
 	return l.ready > 0
+}
+
+// serve deals with the events that poll took.
+func (l *loop) serve() error {
+	for _, e := range l.events[:l.ready] {
+		if e.Fd == int32(l.wake) {
+			l.obey()
+		} else if s := l.sockets[e.Fd]; s != nil {
+			l.receive(s)
+		} else if guest := l.lending.guests[e.Fd]; guest != nil {
+			if err := l.serveGuest(guest); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (l *loop) obey() {

@@ -1,0 +1,139 @@
+//go:build !386 && !arm && !mips && !mipsle
+
+package udpio
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A processor that wakes up for a few packets spends more on waking than on the packets. So one loop, the host, serves the others
+// too while there is little to do: their epoll sets are in its own. A loop that is lent sleeps; when the host gets busy it gives
+// loops back, and when a loop that runs on its own gets quiet it lends itself again.
+const (
+	hostWindow  = 10 * time.Millisecond  // over which the host measures how busy it is
+	guestWindow = 100 * time.Millisecond // over which a loop on its own does
+	busyShare   = 50                     // per cent of a window: the host gives a loop back above it
+	quietShare  = 10                     // per cent: a loop lends itself below it
+)
+
+// lending is the host's side.
+type lending struct {
+	guests map[int32]*loop // by the descriptor of their epoll set; fixed after construction
+	share  atomic.Int64    // how busy the host was in its last window, in per cent
+
+	mu     sync.Mutex
+	closed bool // guarded by mu; the host has ended and takes nobody on
+}
+
+// meter measures how much of its time a loop works. It belongs to the loop.
+type meter struct {
+	since time.Time // the start of the window
+	busy  time.Duration
+}
+
+// add counts work from began until now. When the window is over it returns its share in per cent and begins another.
+func (m *meter) add(began, now time.Time, window time.Duration) (share int64, over bool) {
+	m.busy += now.Sub(began)
+	elapsed := now.Sub(m.since)
+	if elapsed < window {
+		return 0, false
+	}
+	share = int64(100 * m.busy / elapsed)
+	m.since, m.busy = now, 0
+	return share, true
+}
+
+// lend hands the loop to its host and waits until it comes back; false when the host does not take it.
+func (l *loop) lend() (lent bool, err error) {
+	if l.host == nil {
+		return false, nil
+	}
+	if lent, err = l.host.take(l); lent {
+		<-l.returned
+		l.meter = meter{since: time.Now()}
+	}
+	return lent, err
+}
+
+// take makes the host serve l from now on.
+func (h *loop) take(l *loop) (bool, error) {
+	h.lending.mu.Lock()
+	defer h.lending.mu.Unlock()
+	if h.lending.closed || h.lending.share.Load() > busyShare/2 {
+		return false, nil
+	}
+	l.lent.Store(true) // before the host can see an event of it
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.epoll)}
+	if err := unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, l.epoll, &event); err != nil {
+		l.lent.Store(false)
+		return false, os.NewSyscallError("epoll_ctl", err)
+	}
+	return true, nil
+}
+
+// serveGuest does l's work in the host's goroutine.
+func (h *loop) serveGuest(l *loop) error {
+	if !l.lent.Load() || !l.poll(uintptr(l.epoll)) {
+		return nil
+	}
+	if err := l.serve(); err != nil {
+		return err
+	}
+	if l.stopped {
+		return h.giveBack(l)
+	}
+	return nil
+}
+
+// giveBack lets l run on its own again.
+func (h *loop) giveBack(l *loop) error {
+	if err := unix.EpollCtl(h.epoll, unix.EPOLL_CTL_DEL, l.epoll, nil); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	l.lent.Store(false)
+	l.returned <- struct{}{}
+	return nil
+}
+
+// balance acts on what the meter says when a window is over.
+func (l *loop) balance(began time.Time) error {
+	if l.host != nil {
+		if share, over := l.meter.add(began, time.Now(), guestWindow); over && share < quietShare {
+			_, err := l.lend()
+			return err
+		}
+		return nil
+	}
+	share, over := l.meter.add(began, time.Now(), hostWindow)
+	if !over {
+		return nil
+	}
+	l.lending.share.Store(share)
+	if share > busyShare {
+		for _, guest := range l.lending.guests {
+			if guest.lent.Load() {
+				return l.giveBack(guest) // one at a time: the next window tells whether that was enough
+			}
+		}
+	}
+	return nil
+}
+
+// dismiss gives every guest back, for good.
+func (h *loop) dismiss() (err error) {
+	h.lending.mu.Lock()
+	h.lending.closed = true
+	h.lending.mu.Unlock()
+	for _, guest := range h.lending.guests {
+		if guest.lent.Load() {
+			err = errors.Join(err, h.giveBack(guest))
+		}
+	}
+	return err
+}
