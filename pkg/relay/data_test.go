@@ -179,7 +179,7 @@ func TestRefresh(t *testing.T) {
 		t.Error("the permission of one peer was refreshed by another's")
 	}
 	s.Permit(peer4.Addr(), ReachNetwork, 5*minute)
-	if r := s.routes.Load(); len(r.channels) != 0 || len(r.numbers) != 0 || len(r.permits) != 1 {
+	if r := s.routes.Load(); len(r.channels) != 0 || len(r.byPeer) != 0 || len(r.permits) != 1 {
 		t.Errorf("expired routes are kept: %+v", r)
 	}
 	s.Bind(0x4001, peer4, ReachNetwork, 10*minute, 5*minute) // another number for the peer, now that its channel has expired

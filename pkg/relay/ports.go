@@ -126,7 +126,7 @@ func (r *Relay) openSession(a Address, port uint16, near udpio.Socket) (*Session
 	if r.byRelayed.get(s.relayed) != nil {
 		return nil, nil
 	}
-	s.routes.Store(emptyRoutes())
+	s.routes.Store(&noRoutes)
 	if !r.config.Ports.Virtual() {
 		var err error
 		s.socket, err = r.config.Network.Open(netip.AddrPortFrom(a.Bind, port), s, near)

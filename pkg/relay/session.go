@@ -2,7 +2,6 @@ package relay
 
 import (
 	"encoding/binary"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -42,24 +41,6 @@ type Session struct {
 	up, down, short counter
 }
 
-// routes is an immutable snapshot of what the client has been granted. Deadlines are readings of Relay.clock.
-type routes struct {
-	channels map[uint16]channel
-	numbers  map[netip.AddrPort]uint16
-	permits  map[netip.Addr]permit
-}
-
-type channel struct {
-	peer     netip.AddrPort
-	reach    Reach
-	deadline int64
-}
-
-type permit struct {
-	reach    Reach
-	deadline int64
-}
-
 // Relayed is the session's relayed transport address.
 func (s *Session) Relayed() netip.AddrPort { return s.relayed }
 
@@ -69,51 +50,34 @@ func (s *Session) Traffic() Traffic {
 }
 
 // Peers is how many permissions are alive.
-func (s *Session) Peers() int {
-	now, n := s.relay.clock.Load(), 0
-	for _, p := range s.routes.Load().permits {
-		if p.deadline > now {
-			n++
-		}
-	}
-	return n
-}
+func (s *Session) Peers() int { return len(s.routes.Load().living(s.relay.clock.Load()).permits) }
 
 // Channels is how many channels are bound.
-func (s *Session) Channels() int {
-	now, n := s.relay.clock.Load(), 0
-	for _, c := range s.routes.Load().channels {
-		if c.deadline > now {
-			n++
-		}
-	}
-	return n
-}
+func (s *Session) Channels() int { return len(s.routes.Load().living(s.relay.clock.Load()).channels) }
 
 // Bound tells whether the channel is bound now.
 func (s *Session) Bound(number uint16) bool {
-	c, ok := s.routes.Load().channels[number]
-	return ok && c.deadline > s.relay.clock.Load()
+	_, ok := s.routes.Load().channel(number, s.relay.clock.Load())
+	return ok
 }
 
 // Permitted tells whether ip has a permission now.
 func (s *Session) Permitted(ip netip.Addr) bool {
-	p, ok := s.routes.Load().permits[ip]
-	return ok && p.deadline > s.relay.clock.Load()
+	_, ok := s.routes.Load().permit(ip, s.relay.clock.Load())
+	return ok
 }
 
 // Permit installs or refreshes a permission (RFC 8656 section 9).
 func (s *Session) Permit(ip netip.Addr, reach Reach, lifetime time.Duration) {
-	s.change(func(r *routes, now int64) { r.permits[ip] = permit{reach, now + int64(lifetime)} })
+	s.change(func(r *routes, now int64) { r.allow(permit{ip, now + int64(lifetime), reach}) })
 }
 
 // Bind installs or refreshes a channel and the permission that goes with it (RFC 8656 section 12). The caller has made sure that
 // neither the number nor the peer is bound elsewhere.
 func (s *Session) Bind(number uint16, peer netip.AddrPort, reach Reach, lifetime, permission time.Duration) {
 	s.change(func(r *routes, now int64) {
-		r.channels[number] = channel{peer, reach, now + int64(lifetime)}
-		r.numbers[peer] = number
-		r.permits[peer.Addr()] = permit{reach, now + int64(permission)}
+		r.bind(channel{peer, now + int64(lifetime), number, reach})
+		r.allow(permit{peer.Addr(), now + int64(permission), reach})
 	})
 }
 
@@ -125,17 +89,11 @@ func (s *Session) change(f func(r *routes, now int64)) {
 	if s.ended.Load() {
 		return
 	}
-	old, now := s.routes.Load(), s.relay.clock.Load()
-	r := &routes{channels: maps.Clone(old.channels), numbers: maps.Clone(old.numbers), permits: maps.Clone(old.permits)}
-	maps.DeleteFunc(r.channels, func(_ uint16, c channel) bool { return c.deadline <= now })
-	maps.DeleteFunc(r.numbers, func(_ netip.AddrPort, n uint16) bool { _, alive := r.channels[n]; return !alive })
-	maps.DeleteFunc(r.permits, func(_ netip.Addr, p permit) bool { return p.deadline <= now })
+	now := s.relay.clock.Load()
+	r := s.routes.Load().living(now)
 	f(r, now)
+	r.index()
 	s.routes.Store(r)
-}
-
-func emptyRoutes() *routes {
-	return &routes{map[uint16]channel{}, map[netip.AddrPort]uint16{}, map[netip.Addr]permit{}}
 }
 
 // Close ends the session: its socket, its place in the tables, its routes. It may be called more than once.
@@ -147,7 +105,7 @@ func (s *Session) Close() {
 		s.front.sessions.remove(s.client.Addr(), s)
 	}
 	s.write.Lock()
-	s.routes.Store(emptyRoutes())
+	s.routes.Store(&noRoutes)
 	s.write.Unlock()
 	if s.socket != nil {
 		s.socket.Close()
@@ -165,8 +123,8 @@ func (s *Session) channelData(batch udpio.Batch, p *udpio.Packet) Drop {
 	if 4+n > len(b) {
 		return DropMalformed
 	}
-	c, ok := s.routes.Load().channels[binary.BigEndian.Uint16(b)]
-	if !ok || c.deadline <= s.relay.clock.Load() {
+	c, ok := s.routes.Load().channel(binary.BigEndian.Uint16(b), s.relay.clock.Load())
+	if !ok {
 		return DropNoChannel
 	}
 	p.Cut(4, 4+n)
@@ -199,8 +157,8 @@ func (s *Session) sendIndication(batch udpio.Batch, p *udpio.Packet) Drop {
 	if start < 0 || !peer.IsValid() {
 		return DropMalformed
 	}
-	permit, ok := s.routes.Load().permits[peer.Addr()]
-	if !ok || permit.deadline <= s.relay.clock.Load() {
+	permit, ok := s.routes.Load().permit(peer.Addr(), s.relay.clock.Load())
+	if !ok {
 		return DropNoPermission
 	}
 	p.Cut(start, end)
@@ -241,14 +199,13 @@ func (s *Session) Packet(batch udpio.Batch, _ udpio.Socket, p *udpio.Packet) {
 // fromPeer takes the payload that peer sent to the relayed address to the client (RFC 8656 sections 11.6 and 12.6).
 func (s *Session) fromPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort) Drop {
 	r, now := s.routes.Load(), s.relay.clock.Load()
-	if permit, ok := r.permits[peer.Addr()]; !ok || permit.deadline <= now {
+	if _, ok := r.permit(peer.Addr(), now); !ok {
 		return DropPeerDenied
 	}
-	number, ok := r.numbers[peer]
-	if c := r.channels[number]; ok && c.peer == peer && c.deadline > now {
+	if c, ok := r.channelTo(peer, now); ok {
 		n := len(p.Payload())
 		h := p.Push(4)
-		binary.BigEndian.PutUint16(h, number)
+		binary.BigEndian.PutUint16(h, c.number)
 		binary.BigEndian.PutUint16(h[2:], uint16(n))
 	} else {
 		pushDataIndication(p, peer)
