@@ -6,10 +6,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/pion/logging"
+	"github.com/pion/stun"
 	pion "github.com/pion/turn/v2"
 )
 
@@ -20,7 +22,7 @@ const engineMTU = 4096
 // datagram, writes the response and reads again, all in one goroutine; the engine is that PacketConn, and the next read tells it
 // that the request before is done. Pion keeps the nonces, the allocations with their lifetimes and the channel bindings. It sees
 // neither the network nor the bytes of a client: requests come normalised (request.go), each client under an address that stands
-// for its allocation, and the relay socket that Pion believes it reads is a handle that only tells when Pion lets go of it.
+// for its allocation, and the relay socket that Pion believes it has is a handle that only tells when Pion lets go of it.
 //
 // This file is all there is of Pion's server; another version of it changes this file only.
 type engine struct {
@@ -29,7 +31,9 @@ type engine struct {
 	idle   chan struct{} // one for each call that is done
 	done   chan struct{} // closed by Close
 	exited chan struct{} // closed when Pion's loop has been told to end
-	serial sync.Mutex    // one call, or one handle being closed, at a time
+
+	serial sync.Mutex // one call at a time
+	nonce  []byte     // of the engine's own requests; guarded by serial
 
 	current *call // owned by Pion's goroutine from calls to idle
 
@@ -74,7 +78,11 @@ func newEngine(realm string) (*engine, error) {
 func (e *engine) do(c *call) {
 	e.serial.Lock()
 	defer e.serial.Unlock()
-	if c.gone = c.client != 0 && c.open == nil && !e.handles.has(c.client); c.gone {
+	e.runLocked(c)
+}
+
+func (e *engine) runLocked(c *call) {
+	if c.gone = c.client != 0 && c.open == nil && e.handles.of(c.client) == nil; c.gone {
 		return
 	}
 	select {
@@ -84,26 +92,43 @@ func (e *engine) do(c *call) {
 	}
 }
 
-func (h *handles) has(client uint64) bool {
+func (h *handles) of(client uint64) *handle {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.open[client] != nil
+	return h.open[client]
 }
 
-// forget makes Pion drop the client's allocation. released is called before forget returns, by whoever comes first.
+// ownKey signs the engine's own requests, which only Pion sees, for it to find them signed.
+var ownKey = []byte("maitred")
+
+// forget makes Pion drop the client's allocation, by a Refresh with a lifetime of zero (RFC 8656 section 8.2) in the client's place.
+// released has been called when forget returns.
 //
-// Pion drops it in a goroutine of the allocation's, and must not work on the allocation at that time: it puts a permission into
-// its map before the permission has its timer, and whoever drops the allocation then stops a timer that is not there. So no call
-// runs while the handle is closed, and none that is about the allocation follows.
+// Pion itself drops an allocation when reading the relay socket fails, in the goroutine that reads. That would be a goroutine for
+// each allocation, and it could drop one that a request is just working on, which Pion does not survive: it puts a permission into
+// its map before the permission has its timer, and whoever drops the allocation then stops a timer that is not there.
 func (e *engine) forget(client uint64) {
 	e.serial.Lock()
 	defer e.serial.Unlock()
-	e.handles.mu.Lock()
-	h := e.handles.open[client]
-	e.handles.mu.Unlock()
-	if h != nil {
-		h.Close()
+	h := e.handles.of(client)
+	if h == nil {
+		return
 	}
+	// The first attempt has no nonce, the second may have one that is too old in the meantime.
+	for attempt := 0; attempt < 3 && e.handles.of(client) != nil; attempt++ {
+		c := &call{client: client, key: ownKey, request: e.farewell()}
+		e.runLocked(c)
+		if r, err := engineReply(c.response); err == nil && r.code != 0 {
+			r.edit(stun.AttrNonce, func(nonce []byte) []byte { e.nonce = nonce; return nonce })
+		}
+	}
+	h.Close() // after close nothing answers, and the handle still has to tell its owner
+}
+
+// farewell is the Refresh of forget.
+func (e *engine) farewell() []byte {
+	q := &query{id: stun.NewTransactionID(), method: stun.MethodRefresh, key: ownKey, username: "maitred", realm: "maitred", nonce: string(e.nonce)}
+	return q.forEngine(lifetimeAttribute(0))
 }
 
 // close ends the engine, releases every allocation and waits for Pion's goroutines.
@@ -142,7 +167,7 @@ func (e *engine) AllocatePacketConn(string, int) (net.PacketConn, net.Addr, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	h := &handle{client: e.current.client, owner: &e.handles, gone: make(chan struct{}), released: e.current.released}
+	h := &handle{client: e.current.client, owner: &e.handles, released: e.current.released}
 	e.handles.mu.Lock()
 	e.handles.open[h.client] = h
 	e.handles.mu.Unlock()
@@ -183,29 +208,28 @@ func (e *engine) SetReadDeadline(time.Time) error { return nil }
 // SetWriteDeadline implements net.PacketConn.
 func (e *engine) SetWriteDeadline(time.Time) error { return nil }
 
-// handle stands for a relay socket towards Pion. Nothing ever arrives on it.
+// handle stands for a relay socket towards Pion.
 type handle struct {
 	client   uint64
 	owner    *handles
-	gone     chan struct{}
 	once     sync.Once
 	released func()
 }
 
-// ReadFrom blocks until the handle is closed. Its error makes Pion delete the allocation, if it has not done so.
+// ReadFrom ends the goroutine that Pion starts for each allocation to read its relay socket, and with it a stack and a buffer for
+// as long as the allocation lives: packets do not come this way.
 func (h *handle) ReadFrom([]byte) (int, net.Addr, error) {
-	<-h.gone
 	h.owner.readers.Done()
-	return 0, nil, net.ErrClosed
+	runtime.Goexit()
+	return 0, nil, nil
 }
 
-// Close is called by Pion when the allocation ends and by forget.
+// Close is called by Pion when the allocation ends.
 func (h *handle) Close() error {
 	h.once.Do(func() {
 		h.owner.mu.Lock()
 		delete(h.owner.open, h.client)
 		h.owner.mu.Unlock()
-		close(h.gone)
 		h.released()
 	})
 	return nil
