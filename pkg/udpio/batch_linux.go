@@ -5,6 +5,7 @@ package udpio
 import (
 	"encoding/binary"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"unsafe"
 
@@ -26,15 +27,20 @@ type name = unix.RawSockaddrInet6
 
 // inbox is what a loop receives into, made once.
 type inbox struct {
+	memory  []byte // of the packets; not of Go's heap, where it would only keep the collector from running in time
 	packets [batchSize]Packet
 	headers [batchSize]header
 	vectors [batchSize]unix.Iovec
 	names   [batchSize]name
 }
 
-func (in *inbox) init() {
+func (in *inbox) init() (err error) {
+	const size = Headroom + MaxPayload + tailroom
+	if in.memory, err = unix.Mmap(-1, 0, batchSize*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
+		return os.NewSyscallError("mmap", err)
+	}
 	for i := range in.packets {
-		in.packets[i] = *NewPacket(MaxPayload)
+		in.packets[i] = Packet{buf: in.memory[i*size : (i+1)*size : (i+1)*size], off: Headroom, end: Headroom}
 		space := in.packets[i].Space()
 		in.vectors[i].Base = &space[0]
 		in.vectors[i].SetLen(len(space))
@@ -43,7 +49,10 @@ func (in *inbox) init() {
 		h.Iov = &in.vectors[i]
 		h.SetIovlen(1)
 	}
+	return nil
 }
+
+func (in *inbox) close() error { return os.NewSyscallError("munmap", unix.Munmap(in.memory)) }
 
 // read receives what there is. Errors that a socket reports for a packet sent earlier are taken off it, and that is all.
 func (in *inbox) read(fd int) int {

@@ -181,7 +181,9 @@ func newLoop() (*loop, error) {
 	}
 	l := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), wake: wake, sockets: map[int32]*loopSocket{},
 		lending: lending{guests: map[int32]*loop{}}, returned: make(chan struct{}, 1), meter: meter{since: time.Now()}}
-	l.in.init()
+	if err := l.in.init(); err != nil {
+		return nil, errors.Join(err, unix.Close(wake), l.file.Close())
+	}
 	l.out.init(l)
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &event); err != nil {
@@ -190,13 +192,18 @@ func newLoop() (*loop, error) {
 	return l, nil
 }
 
-func (l *loop) close() error { return errors.Join(unix.Close(l.wake), l.file.Close()) }
+func (l *loop) close() error { return errors.Join(unix.Close(l.wake), l.file.Close(), l.in.close()) }
 
-// submit hands a command to the loop.
-func (l *loop) submit(c command) {
+// note hands a command to the loop for when it needs to know.
+func (l *loop) note(c command) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.commands = append(l.commands, c)
-	l.mu.Unlock()
+}
+
+// submit hands a command to the loop and wakes it.
+func (l *loop) submit(c command) {
+	l.note(c)
 	one := [8]byte{7: 1}              // any number that is not zero wakes it
 	_, _ = unix.Write(l.wake, one[:]) // fails only when the counter is full, and then the loop is about to wake
 }
@@ -246,8 +253,10 @@ func (l *loop) poll(epoll uintptr) bool {
 func (l *loop) serve() error {
 	for _, e := range l.events[:l.ready] {
 		if e.Fd == int32(l.wake) {
+			var counter [8]byte
+			_, _ = unix.Read(l.wake, counter[:])
 			l.obey()
-		} else if s := l.sockets[e.Fd]; s != nil {
+		} else if s := l.socket(e.Fd); s != nil {
 			l.receive(s)
 		} else if guest := l.lending.guests[e.Fd]; guest != nil {
 			if err := l.serveGuest(guest); err != nil {
@@ -258,9 +267,16 @@ func (l *loop) serve() error {
 	return nil
 }
 
+// socket finds the socket of that descriptor. A new one is still among the commands when its first packet arrives.
+func (l *loop) socket(fd int32) *loopSocket {
+	if s := l.sockets[fd]; s != nil || l.lending.guests[fd] != nil {
+		return s
+	}
+	l.obey()
+	return l.sockets[fd]
+}
+
 func (l *loop) obey() {
-	var counter [8]byte
-	_, _ = unix.Read(l.wake, counter[:])
 	l.mu.Lock()
 	commands := l.commands
 	l.commands = nil
@@ -328,7 +344,7 @@ func (l *loop) openSocket(bind netip.AddrPort, handler Handler, shared bool) (So
 		s.ipv6 = family == unix.AF_INET6
 	}
 	l.open.Add(1)
-	l.submit(command{add: s})
+	l.note(command{add: s})
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		return nil, errors.Join(os.NewSyscallError("epoll_ctl", err), s.Close())
