@@ -25,8 +25,10 @@ type header struct {
 // name is room for an address of either family.
 type name = unix.RawSockaddrInet6
 
-// inbox is what a loop receives into, made once.
+// inbox is what a loop receives into, made once. Its packets fill up from socket to socket, so that what comes in through many of them
+// and goes out through one goes out together.
 type inbox struct {
+	used    int    // packets since the last flush of the outbox
 	memory  []byte // of the packets; not of Go's heap, where it would only keep the collector from running in time
 	packets [batchSize]Packet
 	headers [batchSize]header
@@ -54,21 +56,29 @@ func (in *inbox) init() (err error) {
 
 func (in *inbox) close() error { return os.NewSyscallError("munmap", unix.Munmap(in.memory)) }
 
-// read receives what there is. Errors that a socket reports for a packet sent earlier are taken off it, and that is all.
-func (in *inbox) read(fd int) int {
-	for i := range in.headers {
-		in.headers[i].Namelen = unix.SizeofSockaddrInet6
+// read receives what there is behind the packets in use, and returns it. Errors that a socket reports for a packet sent earlier are taken
+// off it, and that is all.
+func (in *inbox) read(fd int) []Packet {
+	headers := in.headers[in.used:]
+	for i := range headers {
+		headers[i].Namelen = unix.SizeofSockaddrInet6
 	}
 	for range batchSize {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.headers[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			return int(n)
+			packets := in.packets[in.used : in.used+int(n)]
+			for i := range packets {
+				packets[i].From = addrPort(&in.names[in.used+i])
+				packets[i].Reset(int(headers[i].n))
+			}
+			in.used += int(n)
+			return packets
 		case unix.EAGAIN:
-			return 0
+			return nil
 		}
 	}
-	return 0
+	return nil
 }
 
 // addrPort reads an address that the kernel wrote.
@@ -231,6 +241,15 @@ func (o *outbox) sendGroups(s *loopSocket, groups int) {
 			h.Control = (*byte)(unsafe.Pointer(&o.controls[i]))
 			h.SetControllen(unix.CmsgSpace(2))
 		}
+	}
+	if groups == 1 && o.groups[0].n == 1 {
+		h := &o.headers[0].Msghdr
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len),
+			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(h.Name)), uintptr(h.Namelen))
+		if errno != 0 {
+			o.groups[0].lost.Add(1)
+		}
+		return
 	}
 	for i := 0; i < groups; {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&o.headers[i])), uintptr(groups-i), unix.MSG_DONTWAIT, 0, 0)

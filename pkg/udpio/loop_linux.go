@@ -264,6 +264,7 @@ func (l *loop) serve() error {
 			}
 		}
 	}
+	l.flush()
 	return nil
 }
 
@@ -281,6 +282,7 @@ func (l *loop) obey() {
 	commands := l.commands
 	l.commands = nil
 	l.mu.Unlock()
+	l.flush() // a descriptor that is closed now may be another file's the next moment
 	for _, c := range commands {
 		switch {
 		case c.add != nil:
@@ -298,21 +300,31 @@ func (l *loop) obey() {
 // batchesAtOnce bounds how long one busy socket keeps the others of its loop waiting.
 const batchesAtOnce = 4
 
-// receive reads batches from s, has them handled, and sends what came of each before the next is read into the same buffers.
+// roomToRead is how many free packets a read is worth.
+const roomToRead = 16
+
+// receive reads batches from s and has them handled. What comes of them goes out when the inbox is full, or at the end of the round.
 func (l *loop) receive(s *loopSocket) {
 	for range batchesAtOnce {
-		n := l.in.read(s.fd)
-		for i := range n {
-			p := &l.in.packets[i]
-			p.From = addrPort(&l.in.names[i])
-			p.Reset(int(l.in.headers[i].n))
-			s.handler.Packet(&l.out, s, p)
+		room := batchSize - l.in.used
+		if room < roomToRead {
+			l.flush()
+			room = batchSize
 		}
-		l.out.flush()
-		if n < batchSize {
+		packets := l.in.read(s.fd)
+		for i := range packets {
+			s.handler.Packet(&l.out, s, &packets[i])
+		}
+		if len(packets) < room {
 			return
 		}
 	}
+}
+
+// flush sends what has been gathered; the packets that it was made of are free then.
+func (l *loop) flush() {
+	l.out.flush()
+	l.in.used = 0
 }
 
 // loopSocket is a socket of a loop.
