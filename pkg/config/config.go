@@ -53,6 +53,7 @@ type TURN struct {
 	CredentialTTL time.Duration
 
 	AllowPeers, DenyPeers []netip.Prefix
+	RoomPermissions       bool
 
 	Quota  TURNQuota
 	Limits TURNLimits
@@ -63,11 +64,12 @@ type TURNQuota struct {
 	PerUser, PerIP, Total int
 }
 
-// TURNLimits bounds what one client can take; 0 means no limit, except for the last three, which are always bounded.
+// TURNLimits bounds what one client can take; 0 means no limit, except for the last four, which are always bounded.
 type TURNLimits struct {
 	UnauthenticatedPerIP int // 401 answers a second
 	ConnectionsPerIP     int // open TCP connections
 	PeersPerAllocation   int // permissions, and channels, of one allocation
+	AddressesPerMember   int // remembered for RoomPermissions of what one member signals
 	StreamQueue          ByteSize
 	IdleTimeout          time.Duration // of a TCP connection without an allocation
 }

@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 		TURN: TURN{
 			Realm: "maitred", UDP: ":3478", TCP: ":3478", RelayPorts: PortRange{49152, 65535}, CredentialTTL: 12 * time.Hour,
 			Quota:  TURNQuota{PerUser: 20, PerIP: 200},
-			Limits: TURNLimits{UnauthenticatedPerIP: 50, ConnectionsPerIP: 100, PeersPerAllocation: 256, StreamQueue: 512 * kib, IdleTimeout: 30 * time.Second},
+			Limits: TURNLimits{UnauthenticatedPerIP: 50, ConnectionsPerIP: 100, PeersPerAllocation: 256, AddressesPerMember: 64, StreamQueue: 512 * kib, IdleTimeout: 30 * time.Second},
 		},
 		Signaling: Signaling{
 			MaxMembers: 16, MaxRooms: 10000, Resume: 15 * time.Second, MaxMessage: 72 << 10, Queue: 256,
@@ -109,12 +109,14 @@ var examples = map[string][3]string{
 	"turn.credential_ttl":                 {"1m", "1h", "24h"},
 	"turn.allow_peers":                    {"10.0.0.0/8", "192.168.0.0/16, 127.0.0.1/32", "fc00::/7"},
 	"turn.deny_peers":                     {"203.0.113.0/24", "198.51.100.0/24", "2001:db8::/32"},
+	"turn.room_permissions":               {"true", "false", "true"},
 	"turn.quota.per_user":                 {"1", "2", "0"},
 	"turn.quota.per_ip":                   {"1", "2", "0"},
 	"turn.quota.total":                    {"1", "2", "3"},
 	"turn.limits.unauthenticated_per_ip":  {"1", "2", "0"},
 	"turn.limits.connections_per_ip":      {"1", "2", "0"},
 	"turn.limits.peers_per_allocation":    {"1", "2", "3"},
+	"turn.limits.addresses_per_member":    {"1", "2", "256"},
 	"turn.limits.stream_queue":            {"128KiB", "1MiB", "64MiB"},
 	"turn.limits.idle_timeout":            {"1s", "1m", "1h"},
 	"signaling.allowed_origins":           {"https://a.example", "https://*.b.example:8443, c.example", "*"},

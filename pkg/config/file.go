@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -184,7 +185,7 @@ func (w *walker) value(k *Key, key, value *yaml.Node) {
 	case value.Kind == yaml.SequenceNode && k.List:
 		for _, item := range value.Content {
 			item = resolve(item)
-			if problem := scalarProblem(item); problem != "" {
+			if problem := k.scalarProblem(item); problem != "" {
 				wrong("", "an item "+problem)
 				return
 			}
@@ -193,8 +194,8 @@ func (w *walker) value(k *Key, key, value *yaml.Node) {
 	case value.Kind == yaml.SequenceNode:
 		wrong("", "has a list where one value is needed")
 		return
-	case scalarProblem(value) != "":
-		wrong("", scalarProblem(value))
+	case k.scalarProblem(value) != "":
+		wrong("", k.scalarProblem(value))
 		return
 	case k.List:
 		items = splitList(value.Value)
@@ -214,19 +215,19 @@ func (w *walker) value(k *Key, key, value *yaml.Node) {
 }
 
 // scalarProblem says why a node cannot be a value. Numbers and text are taken as they are written: a realm of 007 stays 007.
-func scalarProblem(n *yaml.Node) string {
+func (k *Key) scalarProblem(n *yaml.Node) string {
 	if n.Kind == yaml.MappingNode {
 		return "has keys below it where a value is needed"
 	}
 	if n.Kind != yaml.ScalarNode {
 		return "has a list where a value is needed"
 	}
-	switch n.ShortTag() {
-	case "!!str", "!!int", "!!float", "!!timestamp":
+	switch tag := n.ShortTag(); {
+	case slices.Contains([]string{"!!str", "!!int", "!!float", "!!timestamp"}, tag), tag == "!!bool" && k.Bool:
 		return ""
-	case "!!bool":
+	case tag == "!!bool":
 		return "is true or false where a value is needed"
-	case "!!null":
+	case tag == "!!null":
 		return "has no value"
 	}
 	return "has a YAML tag that has no meaning here"

@@ -28,6 +28,8 @@ func TestFileMistakes(t *testing.T) {
 		{"value as a section", "turn:\n  realm:\n    a: b", []string{":2: turn.realm: has keys below it"}},
 		{"value as a list", "turn:\n  realm: [a]", []string{":2: turn.realm: has a list where one value"}},
 		{"true", "turn:\n  udp: true", []string{":2: turn.udp: is true or false"}},
+		{"true as a text", "turn:\n  room_permissions: yes please", []string{`:2: turn.room_permissions: "yes please" is neither true nor false`}},
+		{"a number for true", "turn:\n  room_permissions: 1", []string{`:2: turn.room_permissions: "1" is neither true nor false`}},
 		{"list with a section", "turn:\n  deny_peers: [{a: b}]", []string{":2: turn.deny_peers: an item has keys below it"}},
 		{"list with a list", "turn:\n  deny_peers: [[a]]", []string{":2: turn.deny_peers: an item has a list"}},
 		{"list with nothing", "turn:\n  deny_peers:\n  - ", []string{":2: turn.deny_peers: an item has no value"}},

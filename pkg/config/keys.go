@@ -18,6 +18,7 @@ type Key struct {
 	Valid   string // what a value looks like
 	Secret  bool
 	List    bool
+	Bool    bool
 
 	parse func(items []string) (any, []fault)
 	store func(*Config, any)
@@ -77,7 +78,6 @@ var planned = map[string]string{
 	"tls.acme.email":                "certificates and HTTPS in this process",
 	"turn.tls":                      "TURN over TLS and DTLS",
 	"turn.dtls":                     "TURN over TLS and DTLS",
-	"turn.room_permissions":         "permissions bound to a room",
 	"turn.bandwidth.per_allocation": "bandwidth limits",
 	"turn.bandwidth.total":          "bandwidth limits",
 	"signaling.auth":                "join tokens",
@@ -119,6 +119,8 @@ var table = []Key{
 		"CIDRs that are relayed to although they are private or special, which are denied."),
 	many("turn.deny_peers", "", cidr(), func(c *Config) *[]netip.Prefix { return &c.TURN.DenyPeers },
 		"CIDRs that are never relayed to."),
+	one("turn.room_permissions", "false", boolean(), func(c *Config) *bool { return &c.TURN.RoomPermissions },
+		"Room members reach only addresses that others of their room have signalled to them as ICE candidates."),
 	one("turn.quota.per_user", "20", amount(), func(c *Config) *int { return &c.TURN.Quota.PerUser },
 		"Allocations of one user (one member of a room); 0: no quota."),
 	one("turn.quota.per_ip", "200", amount(), func(c *Config) *int { return &c.TURN.Quota.PerIP },
@@ -131,6 +133,8 @@ var table = []Key{
 		"Open TURN connections over TCP from one IP address, loopback too; 0: no limit."),
 	one("turn.limits.peers_per_allocation", "256", number(1, 65535, ""), func(c *Config) *int { return &c.TURN.Limits.PeersPerAllocation },
 		"Peers that one allocation can have permissions, and channels, for."),
+	one("turn.limits.addresses_per_member", "64", number(1, 256, ""), func(c *Config) *int { return &c.TURN.Limits.AddressesPerMember },
+		"Addresses remembered of what one member signals, for turn.room_permissions; the oldest gives way."),
 	one("turn.limits.stream_queue", "512KiB", byteSize(128*kib, 64*mib), func(c *Config) *ByteSize { return &c.TURN.Limits.StreamQueue },
 		"What a client over TCP may be behind before its oldest media is dropped."),
 	one("turn.limits.idle_timeout", "30s", duration(time.Second, time.Hour), func(c *Config) *time.Duration { return &c.TURN.Limits.IdleTimeout },
@@ -174,8 +178,9 @@ var table = []Key{
 
 // one makes a key with a single value.
 func one[T any](name, def string, k kind[T], field func(*Config) *T, doc string) Key {
+	_, isBool := any(*new(T)).(bool)
 	return Key{
-		Name: name, Default: def, Doc: doc, Valid: k.valid,
+		Name: name, Default: def, Doc: doc, Valid: k.valid, Bool: isBool,
 		parse: func(items []string) (any, []fault) {
 			value, err := k.parse(items[0])
 			if err != nil {

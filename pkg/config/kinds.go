@@ -85,6 +85,15 @@ func number(low, high int, note string) kind[int] {
 	}, strconv.Itoa}
 }
 
+func boolean() kind[bool] {
+	return kind[bool]{"true or false", func(s string) (bool, error) {
+		if s != "true" && s != "false" {
+			return false, errors.New("is neither true nor false")
+		}
+		return s == "true", nil
+	}, strconv.FormatBool}
+}
+
 // amount is a number of which 0 means none.
 func amount() kind[int] { return number(0, math.MaxInt32, "; 0 means no limit") }
 

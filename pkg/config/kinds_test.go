@@ -53,6 +53,13 @@ var values = []struct{ key, value, want string }{
 	{"turn.relay_ports", "-", "has no port"},
 	{"turn.relay_ports", "off", "not a range"},
 
+	{"turn.room_permissions", "yes", "neither true nor false"},
+	{"turn.room_permissions", "True", "neither true nor false"},
+	{"turn.room_permissions", "", "neither true nor false"},
+	{"turn.room_permissions", "true", ""},
+	{"turn.limits.addresses_per_member", "0", "too small"},
+	{"turn.limits.addresses_per_member", "257", "too large"},
+
 	{"turn.realm", "", "empty"},
 	{"turn.realm", strings.Repeat("a", 128), "too long"},
 	{"turn.realm", strings.Repeat("a", 127), ""},

@@ -99,6 +99,12 @@ func (a *Authority) MintMember(member string, ttl time.Duration) Credential {
 // MemberID is the id inside the usernames of member's credentials.
 func (a *Authority) MemberID(member string) string { return memberMark + a.instance + "." + member }
 
+// Member is the member that the id belongs to: the inverse of MemberID. It is false for every other id, those of an earlier process's
+// members among them.
+func (a *Authority) Member(id string) (member string, ok bool) {
+	return strings.CutPrefix(id, a.MemberID(""))
+}
+
 // Release revokes every credential of member.
 func (a *Authority) Release(member string) {
 	a.members.mu.Lock()

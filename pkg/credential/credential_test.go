@@ -130,6 +130,17 @@ func TestReleaseRevokesEveryCredentialOfTheMember(t *testing.T) {
 	}
 }
 
+func TestMember(t *testing.T) {
+	a, other := authority(t, "s"), authority(t, "s")
+	for id, want := range map[string]string{
+		a.MemberID("m1"): "m1", a.MemberID("!x.y"): "!x.y", other.MemberID("m1"): "", "m1": "", "": "", "!m1": "",
+	} {
+		if got, ok := a.Member(id); got != want && ok || ok != (want != "") {
+			t.Errorf("%q belongs to %q (%v), want %q", id, got, ok, want)
+		}
+	}
+}
+
 func TestSetSecrets(t *testing.T) {
 	for _, bad := range [][]string{nil, {""}, {"a", ""}} {
 		if _, err := New(realm, bad); err == nil {

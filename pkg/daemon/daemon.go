@@ -5,7 +5,8 @@
 //	browser -> httpd -> /ws -> signaling.Hub -> ice.go (mint, release) -> turn.Server -> relay
 //	                -> /api, /metrics, /readyz -> this package
 //
-// Read New for what there is, Run for its life, ice.go for how a room and the relay know of each other.
+// Read New for what there is, Run for its life, ice.go for how a room and the relay know of each other, traffic.go for what was relayed
+// for whom.
 package daemon
 
 import (
@@ -91,8 +92,8 @@ func secretsOf(c *config.Config) ([]string, error) {
 	return []string{generated}, nil
 }
 
-// Reload takes over what can change while calls go on: secrets, keys, peer lists, quotas and origins. Everything else of c is for the
-// next start.
+// Reload takes over what can change while calls go on: secrets, keys, peer lists, room permissions, quotas and origins. Everything
+// else of c is for the next start.
 func (d *Daemon) Reload(c *config.Config) error {
 	secrets, err := secretsOf(c)
 	if err != nil {
@@ -103,6 +104,7 @@ func (d *Daemon) Reload(c *config.Config) error {
 	}
 	d.turn.SetPeers(turn.Peers{Allow: c.TURN.AllowPeers, Deny: c.TURN.DenyPeers})
 	d.turn.SetQuota(turn.Quota(c.TURN.Quota))
+	d.hub.SetRoomPermissions(c.TURN.RoomPermissions)
 	d.hub.SetAllowedOrigins(c.Signaling.AllowedOrigins)
 	d.http.SetSecrets(c.Admin.Token, c.API.Keys)
 	return nil
@@ -111,7 +113,7 @@ func (d *Daemon) Reload(c *config.Config) error {
 // Reloadable tells whether Reload, or the caller for the log level, takes a changed value of the key over.
 func Reloadable(key string) bool {
 	switch key {
-	case "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
+	case "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.room_permissions", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
 		"signaling.allowed_origins", "api.keys", "admin.token", "log.level":
 		return true
 	}
@@ -126,6 +128,7 @@ func (d *Daemon) turnConfig() turn.Config {
 		Authority:            d.authority,
 		Quota:                turn.Quota(t.Quota),
 		Peers:                turn.Peers{Allow: t.AllowPeers, Deny: t.DenyPeers},
+		MemberMay:            d.memberMay,
 		UnauthenticatedPerIP: t.Limits.UnauthenticatedPerIP,
 		ConnectionsPerIP:     t.Limits.ConnectionsPerIP,
 		PeersPerAllocation:   t.Limits.PeersPerAllocation,
@@ -146,7 +149,9 @@ func (d *Daemon) signalingOptions() signaling.Options {
 		MessagesPerSecond: noneIfZero(s.Limits.Messages),
 		ClientIP:          func(r *http.Request) netip.Addr { return httpd.ClientIP(r, d.config.HTTP.TrustedProxies) },
 		ICE:               d, Releaser: d,
-		Log: d.log,
+		RoomPermissions:    d.config.TURN.RoomPermissions,
+		AddressesPerMember: d.config.TURN.Limits.AddressesPerMember,
+		Log:                d.log,
 	}
 }
 
@@ -166,7 +171,8 @@ func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
 		ICE:       d.apiICEServers, REST: d.apiREST,
 		Ready: d.ready, Metrics: metrics,
 		Rooms:       func() any { return d.hub.Rooms() },
-		Allocations: func() any { return d.turn.Allocations() },
+		Allocations: func() any { return d.allocations() },
+		Traffic:     func() any { return d.traffic() },
 		Kick:        func(room, member string) bool { return d.hub.Kick(room, member, "removed by the administrator") },
 		Log:         d.log,
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/maitred/maitred/pkg/config"
+	"github.com/maitred/maitred/pkg/credential"
 	"github.com/maitred/maitred/pkg/httpd"
 	"github.com/maitred/maitred/pkg/icecheck"
 	"github.com/maitred/maitred/pkg/signaling"
@@ -27,11 +28,22 @@ func (d *Daemon) ICEServers(member, host string) ([]signaling.ICEServer, time.Du
 }
 
 // Release implements signaling.Releaser: first nothing new can be allocated, then what there is ends.
-func (d *Daemon) Release(member string) {
+func (d *Daemon) Release(member string) signaling.Traffic {
 	d.authority.Release(member)
-	if n := d.turn.EndUser(d.authority.MemberID(member)); n > 0 {
+	n, used := d.turn.EndUser(d.authority.MemberID(member))
+	if n > 0 {
 		d.log.Debug("allocations ended with the membership", "member", member, "allocations", n)
 	}
+	return toSignaling(used)
+}
+
+// memberMay is turn.Config.MemberMay: rooms know what was signalled, and only to members it matters.
+func (d *Daemon) memberMay(user string, ip netip.Addr) bool {
+	if !credential.Reserved(user) {
+		return true
+	}
+	member, ok := d.authority.Member(user)
+	return ok && d.hub.MaySend(member, ip)
 }
 
 func (d *Daemon) apiICEServers(user string, ttl time.Duration, host string) httpd.ICEServers {

@@ -33,6 +33,13 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /api/v1/allocations", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, map[string]any{"allocations": listOf(s.cfg.Allocations)})
 	})
+	mux.HandleFunc("GET /api/v1/traffic", func(w http.ResponseWriter, _ *http.Request) {
+		if s.cfg.Traffic == nil {
+			writeJSON(w, struct{}{})
+			return
+		}
+		writeJSON(w, s.cfg.Traffic())
+	})
 	mux.HandleFunc("DELETE /api/v1/rooms/{room}/members/{id}", s.kick)
 	return s.accessLog("admin", secured(s.adminOnly(explained(mux))))
 }
@@ -112,7 +119,7 @@ var statusTemplate = template.Must(template.New("").Parse(`<!doctype html>
 <title>maitred: status</title>
 <h1>maitred</h1>
 <p>{{if .Problem}}Not ready: {{.Problem}}{{else}}Ready.{{end}} {{.Goroutines}} goroutines.
-<a href="/metrics">Metrics</a>, <a href="/debug/pprof/">profiles</a>.</p>
+<a href="/metrics">Metrics</a>, <a href="/api/v1/traffic">traffic</a>, <a href="/debug/pprof/">profiles</a>.</p>
 <h2>{{.Rooms.Count}} <a href="/api/v1/rooms">rooms</a></h2>
 <pre>{{.Rooms.Text}}</pre>
 <h2>{{.Allocations.Count}} <a href="/api/v1/allocations">allocations</a></h2>

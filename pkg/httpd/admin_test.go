@@ -21,6 +21,7 @@ func adminConfig() Config {
 			return []map[string]string{{"id": "tea", "name": "<script>alert(1)</script>"}}
 		},
 		Allocations: func() any { return []string(nil) },
+		Traffic:     func() any { return map[string]any{"users": map[string]int{"<script>": 1}} },
 		Kick:        func(room, member string) bool { return room == "tea" && member == "m1" },
 	}
 }
@@ -41,6 +42,8 @@ func TestAdminRoutes(t *testing.T) {
 		{name: "cmdline", path: "/debug/pprof/cmdline", status: 200},
 		{name: "rooms", path: "/api/v1/rooms", status: 200, mime: "application/json", contains: `{"rooms":[{"id":"tea"`},
 		{name: "no allocations", path: "/api/v1/allocations", status: 200, contains: `{"allocations":[]}`},
+		{name: "traffic", path: "/api/v1/traffic", status: 200, mime: "application/json", contains: `{"users":{`},
+		{name: "traffic by POST", method: "POST", path: "/api/v1/traffic", status: 405, contains: "GET"},
 		{name: "kick", method: "DELETE", path: "/api/v1/rooms/tea/members/m1", status: 204},
 		{name: "kick nobody", method: "DELETE", path: "/api/v1/rooms/tea/members/m2", status: 404, contains: "no_such_member"},
 		{name: "kick by GET", path: "/api/v1/rooms/tea/members/m1", status: 405, contains: "DELETE only"},
@@ -64,6 +67,13 @@ func TestAdminRoutes(t *testing.T) {
 			}
 			checkHeaders(t, got)
 		})
+	}
+}
+
+func TestAdminTrafficOfNothing(t *testing.T) {
+	s := run(t, Config{})
+	if got := ask(t, "GET", s.adminURL("/api/v1/traffic"), ""); got.status != 200 || strings.TrimSpace(got.body) != "{}" {
+		t.Errorf("%d %q", got.status, got.body)
 	}
 }
 
@@ -117,20 +127,22 @@ func TestAdminAccess(t *testing.T) {
 			cfg := adminConfig()
 			cfg.AdminToken, cfg.AdminListen, cfg.Listen = test.token, "127.0.0.1:0", "off"
 			s := run(t, cfg)
-			method, path := "GET", "/api/v1/rooms"
+			method, paths := "GET", []string{"/api/v1/rooms", "/api/v1/traffic"}
 			if test.method == "DELETE" {
-				method, path = "DELETE", "/api/v1/rooms/tea/members/m1"
+				method, paths = "DELETE", []string{"/api/v1/rooms/tea/members/m1"}
 			}
-			r := httptest.NewRequest(method, path, http.NoBody)
-			r.RemoteAddr, r.Host = test.remote, test.host
-			for _, h := range test.headers {
-				name, value, _ := strings.Cut(h, ": ")
-				r.Header.Set(name, value)
-			}
-			w := httptest.NewRecorder()
-			s.adminHandler().ServeHTTP(w, r)
-			if w.Code != test.status {
-				t.Errorf("got %d %s, want %d", w.Code, w.Body, test.status)
+			for _, path := range paths {
+				r := httptest.NewRequest(method, path, http.NoBody)
+				r.RemoteAddr, r.Host = test.remote, test.host
+				for _, h := range test.headers {
+					name, value, _ := strings.Cut(h, ": ")
+					r.Header.Set(name, value)
+				}
+				w := httptest.NewRecorder()
+				s.adminHandler().ServeHTTP(w, r)
+				if w.Code != test.status {
+					t.Errorf("%s: got %d %s, want %d", path, w.Code, w.Body, test.status)
+				}
 			}
 		})
 	}

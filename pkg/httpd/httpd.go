@@ -63,6 +63,8 @@ type Config struct {
 	Metrics prometheus.Gatherer
 	// Rooms and Allocations are shown as JSON to the administrator.
 	Rooms, Allocations func() any
+	// Traffic is shown as JSON to the administrator, an object.
+	Traffic func() any
 	// Kick removes a member and reports whether it was there.
 	Kick func(room, member string) bool
 

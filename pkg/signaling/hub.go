@@ -19,6 +19,7 @@ type Hub struct {
 	opts      Options
 	addresses *addresses
 	metrics   *metrics
+	told      *told
 	origins   atomic.Pointer[[]string] // as Options.AllowedOrigins
 
 	tasks  sync.WaitGroup // connections and seats that wait for theirs
@@ -36,6 +37,8 @@ type RoomInfo struct {
 	Name    string       `json:"name"`
 	Since   time.Time    `json:"since"`
 	Members []MemberInfo `json:"members"`
+	// Departed is what those relayed who have left since the room began.
+	Departed Traffic `json:"-"`
 }
 
 // MemberInfo describes a member to the administrator.
@@ -54,6 +57,7 @@ func New(opts Options) *Hub {
 		opts:      opts,
 		addresses: newAddresses(opts.ConnectionsPerIP, opts.JoinsPerIP),
 		metrics:   newMetrics(),
+		told:      newTold(opts.RoomPermissions, opts.AddressesPerMember),
 		rooms:     make(map[string]*room),
 		conns:     make(map[*conn]struct{}),
 	}
@@ -255,12 +259,18 @@ func (h *Hub) forget(r *room) {
 	}
 }
 
-// release ends what the member was given.
+// release ends what the member was given and says what it had of it.
 func (h *Hub) release(m *member) {
-	h.opts.Log.Info("member left", "room", m.room.name, "member", m.id, "reason", string(m.left))
+	var used Traffic
 	if m.lease.end() && h.opts.Releaser != nil {
-		h.opts.Releaser.Release(m.id)
+		used = h.opts.Releaser.Release(m.id)
 	}
+	m.room.settle(used)
+	line := []any{"room", m.room.name, "member", m.id, "reason", string(m.left), "lasted", time.Since(m.since).Round(time.Millisecond)}
+	if used != (Traffic{}) {
+		line = append(line, "up_bytes", used.Up.Bytes, "down_bytes", used.Down.Bytes, "short_circuit_bytes", used.ShortCircuit.Bytes)
+	}
+	h.opts.Log.Info("member left", line...)
 }
 
 func (h *Hub) isClosed() bool {
@@ -289,7 +299,7 @@ func (h *Hub) connsLocked() []*conn {
 func (r *room) describe() RoomInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	info := RoomInfo{Name: r.name, Since: r.since, Members: make([]MemberInfo, 0, len(r.members))}
+	info := RoomInfo{Name: r.name, Since: r.since, Members: make([]MemberInfo, 0, len(r.members)), Departed: r.departed}
 	for _, m := range r.members {
 		info.Members = append(info.Members, MemberInfo{
 			ID: m.id, Name: m.name, Role: m.role, Since: m.since, Connected: m.conn != nil,

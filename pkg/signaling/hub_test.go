@@ -174,6 +174,7 @@ type ledger struct {
 	released map[string]int
 	changed  chan struct{} // a token for every release
 	ttl      time.Duration
+	used     Traffic // of every member
 }
 
 func newLedger(t testing.TB) *ledger {
@@ -190,14 +191,16 @@ func (l *ledger) ICEServers(id, _ string) ([]ICEServer, time.Duration) {
 	return []ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: "1:" + id, Credential: "secret"}}, l.ttl
 }
 
-func (l *ledger) Release(id string) {
+func (l *ledger) Release(id string) Traffic {
 	l.mu.Lock()
 	l.released[id]++
 	if l.released[id] > 1 {
 		l.t.Errorf("released %s twice", id)
 	}
+	used := l.used
 	l.mu.Unlock()
 	l.changed <- struct{}{}
+	return used
 }
 
 // waitReleased waits until n members were released.

@@ -32,6 +32,10 @@ type Options struct {
 	JoinsPerIP        int // joins a second of an address, and at once; default 20
 	MessagesPerSecond int // messages a second of a connection, and twice as many at once; default 100
 
+	// RoomPermissions makes MaySend restrict a member to the addresses that the others of its room have signalled.
+	RoomPermissions    bool
+	AddressesPerMember int // addresses remembered of what a member signals; default 64
+
 	JoinTimeout  time.Duration // from the connection to a successful join; default 10 s
 	PingInterval time.Duration // between two pings of a connection; default 20 s
 	PongTimeout  time.Duration // until a ping must be answered; default 10 s
@@ -55,6 +59,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.ConnectionsPerIP, 100, math.MaxInt)
 	orDefault(&o.JoinsPerIP, 20, -1)
 	orDefault(&o.MessagesPerSecond, 100, -1)
+	orDefault(&o.AddressesPerMember, 64, math.MaxInt)
 	const never = time.Duration(math.MaxInt64)
 	orDefault(&o.JoinTimeout, 10*time.Second, never)
 	orDefault(&o.PingInterval, 20*time.Second, never)

@@ -102,6 +102,25 @@ type ICEProvider interface {
 // Releaser learns which members are gone.
 type Releaser interface {
 	// Release is called once for every member that joined, when it is finally gone: its allocations end, its
-	// credentials are revoked. It is called without locks held, on the goroutine that noticed.
-	Release(memberID string)
+	// credentials are revoked. It is called without locks held, on the goroutine that noticed. It returns what the
+	// member's allocations relayed, from the first to the last.
+	Release(memberID string) Traffic
 }
+
+// Traffic is what was relayed: payload bytes without any header.
+type Traffic struct {
+	Up           Count // from the client to peers
+	Down         Count // from peers to the client
+	ShortCircuit Count // to other clients of the same relay
+}
+
+// Count is an amount of traffic.
+type Count struct{ Packets, Bytes uint64 }
+
+func (t *Traffic) add(o Traffic) {
+	t.Up.add(o.Up)
+	t.Down.add(o.Down)
+	t.ShortCircuit.add(o.ShortCircuit)
+}
+
+func (c *Count) add(o Count) { c.Packets += o.Packets; c.Bytes += o.Bytes }

@@ -31,6 +31,8 @@ type room struct {
 	gone    []departure // removed, not yet seen off
 	drained bool        // nobody may join any more
 	ended   bool
+
+	departed Traffic // of the members that have left
 }
 
 // member is one seat of a room. It outlives its connection for Options.Resume.
@@ -168,6 +170,7 @@ func (r *room) admitLocked(c *conn, name string) (*member, view) {
 	}
 	v := view{self: m.info(), others: r.othersLocked(m)}
 	r.members = append(r.members, m)
+	r.hub.told.enter(r, m.id)
 	r.publishLocked(m.id, "", &MemberJoined{Member: m.info()})
 	r.inboxes.set(m.id, m.inbox)
 	r.hub.metrics.members.Add(1)
@@ -259,14 +262,23 @@ func (r *room) dropLocked(m *member, reason Reason, why cause) {
 	m.left = reason
 	r.members = slices.DeleteFunc(r.members, func(o *member) bool { return o == m })
 	r.inboxes.remove(m.id)
+	r.hub.told.leave(m.id)
 	m.expiry.stop()
 	r.gone = append(r.gone, departure{m, m.conn, why})
 	r.hub.metrics.members.Add(-1)
 }
 
+// settle adds what a member that is gone had relayed.
+func (r *room) settle(used Traffic) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.departed.add(used)
+}
+
 // signal sends data to one other member.
 func (r *room) signal(m *member, s *Signal) error {
 	msg := encodeRelay("signal", m.id, s.Data)
+	r.hub.told.learn(m.id, s.To, s.Data) // before the receiver can act on it
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.left != "" {
@@ -281,6 +293,7 @@ func (r *room) signal(m *member, s *Signal) error {
 // broadcast sends data to all other members.
 func (r *room) broadcast(m *member, b *Broadcast) error {
 	msg := encodeRelay("broadcast", m.id, b.Data)
+	r.hub.told.learn(m.id, "", b.Data)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.left != "" {

@@ -132,6 +132,7 @@ func (s *Server) admit(r *request, a *allocation) bool {
 	alive := s.config.Authority.Live(a.user) && (r.conn == nil || r.conn.adopt(a.session))
 	if alive {
 		s.live.byKey[a.clientKey] = a
+		s.usage.begin(a)
 		s.metrics.allocations.WithLabelValues(a.transport.String()).Inc()
 	}
 	s.live.mu.Unlock()
@@ -168,6 +169,7 @@ func (s *Server) ended(a *allocation) {
 		a.conn.release(a.session)
 	}
 	if known {
+		s.usage.end(a)
 		s.logEnd(a)
 	}
 }
@@ -186,9 +188,11 @@ func (s *Server) logEnd(a *allocation) {
 		"up_bytes", traffic.Up.Bytes, "down_bytes", traffic.Down.Bytes, "short_circuit_bytes", traffic.ShortCircuit.Bytes)
 }
 
-// EndUser ends every allocation that was made with a credential of that id and returns how many there were.
-func (s *Server) EndUser(id string) int {
-	return s.endAll(&endLeft, func(a *allocation) bool { return a.user == id })
+// EndUser ends every allocation that was made with a credential of that id. It returns how many there were, and what was relayed
+// for the user, a member's earlier allocations included.
+func (s *Server) EndUser(id string) (ended int, used relay.Traffic) {
+	ended = s.endAll(&endLeft, func(a *allocation) bool { return a.user == id })
+	return ended, s.usage.close(id)
 }
 
 func (s *Server) endAll(reason *string, which func(*allocation) bool) int {

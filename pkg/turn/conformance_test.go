@@ -223,7 +223,7 @@ func TestAllocationEndsWithTheMembership(t *testing.T) {
 			c := s.dialAs(t, network, credential.Username, credential.Password)
 			c.allocate()
 			s.authority.Release("m")
-			if n := s.EndUser(s.authority.MemberID("m")); n != 1 {
+			if n, _ := s.EndUser(s.authority.MemberID("m")); n != 1 {
 				t.Fatalf("%d allocations ended", n)
 			}
 			s.wantAllocations(t, 0)

@@ -346,6 +346,9 @@ func (s *Server) reachable(a *allocation, peers []netip.AddrPort) ([]relay.Reach
 			})
 			return nil, refuse(stun.CodeForbidden)
 		}
+		if !s.memberMay(a, p.Addr()) {
+			return nil, refuse(stun.CodeForbidden)
+		}
 		if !a.session.Permitted(p.Addr()) {
 			added[p.Addr()] = true
 		}

@@ -46,6 +46,7 @@ func methodName(m stun.Method) string {
 var (
 	packetsDesc = prometheus.NewDesc("maitred_turn_relayed_packets_total", "Packets relayed, by the path they took.", []string{"path"}, nil)
 	bytesDesc   = prometheus.NewDesc("maitred_turn_relayed_bytes_total", "Payload bytes relayed, by the path they took.", []string{"path"}, nil)
+	carriedDesc = prometheus.NewDesc("maitred_turn_transport_bytes_total", "Payload bytes relayed on all paths, by the client's transport.", []string{"transport"}, nil)
 	droppedDesc = prometheus.NewDesc("maitred_turn_dropped_packets_total", "Packets thrown away, by reason.", []string{"reason"}, nil)
 )
 
@@ -55,6 +56,7 @@ func (s *Server) Describe(ch chan<- *prometheus.Desc) {
 	s.metrics.requests.Describe(ch)
 	ch <- packetsDesc
 	ch <- bytesDesc
+	ch <- carriedDesc
 	ch <- droppedDesc
 }
 
@@ -66,6 +68,9 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	for path, c := range map[string]relay.Count{"up": stats.Traffic.Up, "down": stats.Traffic.Down, "short_circuit": stats.Traffic.ShortCircuit} {
 		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(c.Packets), path)
 		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(c.Bytes), path)
+	}
+	for transport, t := range s.Usage().Transports {
+		ch <- prometheus.MustNewConstMetric(carriedDesc, prometheus.CounterValue, float64(t.Up.Bytes+t.Down.Bytes+t.ShortCircuit.Bytes), relay.Transport(transport).String())
 	}
 	for reason, n := range stats.Dropped {
 		ch <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(n), reason.String())

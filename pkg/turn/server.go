@@ -38,6 +38,8 @@ type Config struct {
 	Authority  *credential.Authority
 	Quota      Quota
 	Peers      Peers
+	// MemberMay tells whether the user may have a permission for ip, which Peers allows. The control loop waits for it. Nil: always.
+	MemberMay func(user string, ip netip.Addr) bool
 
 	UnauthenticatedPerIP int // 401 answers a second; 0: no limit
 	ConnectionsPerIP     int // open stream connections; 0: no limit
@@ -80,6 +82,7 @@ type Server struct {
 	quota        atomic.Pointer[Quota]
 	draining     atomic.Bool
 	live         allocations
+	usage        usage
 	conns        conns
 
 	unprovenUDP, unprovenStream *addressLimiter // owned by the control loop

@@ -1,0 +1,115 @@
+package turn
+
+import (
+	"sync"
+
+	"github.com/maitred/maitred/pkg/credential"
+	"github.com/maitred/maitred/pkg/relay"
+)
+
+// Usage is what was relayed for whom, all of it read at one moment.
+type Usage struct {
+	Transports [relay.Transports]relay.Traffic // by how the client reaches the server, since the start
+	Users      map[string]UserUsage            // members as long as they are, others while they have an allocation
+}
+
+// UserUsage is what was relayed for one user.
+type UserUsage struct {
+	Allocations int           // alive
+	Traffic     relay.Traffic // of those, and for a member of all before
+}
+
+// usage keeps the accounts. Packets are counted by the sessions; here is only what those had when they ended, so the accounts cost
+// nothing per packet. Who ends a session moves it from live to ended under the lock, after it was closed, so no sum runs backwards.
+type usage struct {
+	mu         sync.Mutex
+	transports [relay.Transports]relay.Traffic // of allocations that have ended
+	users      map[string]*account             // as many as members and allocations
+}
+
+// account is what one user has and had.
+type account struct {
+	stays bool // without an allocation too, until it is closed: the account of a member
+	ended relay.Traffic
+	live  map[*allocation]struct{}
+}
+
+// begin opens an account for the allocation's user, or adds to it.
+func (u *usage) begin(a *allocation) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c := u.users[a.user]
+	if c == nil {
+		c = &account{stays: credential.Reserved(a.user), live: map[*allocation]struct{}{}}
+		if u.users == nil {
+			u.users = map[string]*account{}
+		}
+		u.users[a.user] = c
+	}
+	c.live[a] = struct{}{}
+}
+
+// end settles an allocation whose session has been closed.
+func (u *usage) end(a *allocation) {
+	traffic := a.session.Traffic()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.transports[a.transport] = Sum(u.transports[a.transport], traffic)
+	c := u.users[a.user]
+	delete(c.live, a)
+	c.ended = Sum(c.ended, traffic)
+	if len(c.live) == 0 && !c.stays {
+		delete(u.users, a.user)
+	}
+}
+
+// close tells what was relayed for a user whose last allocation has been made, and forgets it: at once, or with the end of an
+// allocation that somebody else is ending right now.
+func (u *usage) close(user string) relay.Traffic {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c := u.users[user]
+	if c == nil {
+		return relay.Traffic{}
+	}
+	c.stays = false
+	if len(c.live) == 0 {
+		delete(u.users, user)
+	}
+	return c.usage().Traffic
+}
+
+// usage adds up what has ended and what is alive. The caller holds the lock.
+func (c *account) usage() UserUsage {
+	out := UserUsage{Allocations: len(c.live), Traffic: c.ended}
+	for a := range c.live {
+		out.Traffic = Sum(out.Traffic, a.session.Traffic())
+	}
+	return out
+}
+
+// Usage adds up what was relayed. It takes time in proportion to the accounts and the allocations alive.
+func (s *Server) Usage() Usage {
+	u := &s.usage
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	out := Usage{Transports: u.transports, Users: make(map[string]UserUsage, len(u.users))}
+	for user, c := range u.users {
+		out.Users[user] = c.usage()
+		for a := range c.live {
+			out.Transports[a.transport] = Sum(out.Transports[a.transport], a.session.Traffic())
+		}
+	}
+	return out
+}
+
+// Sum adds traffic up.
+func Sum(of ...relay.Traffic) (sum relay.Traffic) {
+	for _, t := range of {
+		for _, path := range [...]struct{ to, from *relay.Count }{{&sum.Up, &t.Up}, {&sum.Down, &t.Down}, {&sum.ShortCircuit, &t.ShortCircuit}} {
+			path.to.Packets += path.from.Packets
+			path.to.Bytes += path.from.Bytes
+		}
+	}
+	return sum
+}
