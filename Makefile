@@ -27,8 +27,16 @@ test: ## everything: set-up, lint, unit, race, fuzz seeds, coturn, nginx, browse
 lint: ## gofmt, vet and staticcheck for every system we build for, tsc, shell syntax
 	test/scripts/lint.sh
 
-bench: ## the Go benchmarks (BENCHTIME=1s)
+bench: build ## the Go benchmarks (BENCHTIME=1s) and loads on the relay
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+	./bin/maitred bench relay
+	./bin/maitred bench relay --sessions 200 --burst 2
+	./bin/maitred bench relay --size 160 --burst 1
+	./bin/maitred bench relay --pair
+	./bin/maitred bench relay --transport tcp
+	./bin/maitred bench relay --rate 20000 --burst 1
+	./bin/maitred bench relay --rate 20000 --burst 1 --flood 5000
+	./bin/maitred bench relay --sessions 5000 --allocate-only
 
 fuzz: ## every fuzz target for FUZZTIME=10s; "make test" runs their seeds
 	test/scripts/fuzz.sh $(FUZZTIME)

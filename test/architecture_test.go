@@ -25,7 +25,7 @@ const everything = "*"
 // above it. Tests obey as well. A package that is missing here is an error, so
 // that nobody adds one without deciding where it belongs.
 var siblings = map[string][]string{
-	"cmd/maitred":    {"pkg/config", "pkg/daemon", "pkg/icecheck", "pkg/credential"},
+	"cmd/maitred":    {"pkg/config", "pkg/daemon", "pkg/icecheck", "pkg/credential", "pkg/bench"},
 	"pkg/daemon":     {everything},
 	"pkg/config":     {},
 	"pkg/credential": {},
@@ -36,6 +36,7 @@ var siblings = map[string][]string{
 	"pkg/cluster":    {},
 	"pkg/httpd":      {"web"},
 	"pkg/icecheck":   {},
+	"pkg/bench":      {},
 	"pkg/client":     {"pkg/signaling"},
 	"web":            {},
 	"test":           {},
@@ -50,7 +51,7 @@ var outside = []struct {
 }{
 	{"github.com/spf13/viper", []string{"pkg/config"}},
 	{"github.com/pion/turn", []string{"pkg/turn"}},
-	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/daemon"}},
+	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/bench", "pkg/daemon"}},
 	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "test/interop"}},
 }
 

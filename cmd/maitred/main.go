@@ -28,6 +28,7 @@ func commands() []command {
 		{"check", "test STUN/TURN servers from outside", check},
 		{"credentials", "mint an ICE credential", credentials},
 		{"config", "validate the configuration and show where each value came from", showConfig},
+		{"bench", "load a relay of one's own and measure it (`maitred bench relay`)", benchmark},
 		{"version", "show version, commit and Go version", showVersion},
 	}
 }

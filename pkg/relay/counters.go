@@ -81,7 +81,7 @@ func (r *Relay) Stats() Stats {
 	r.retired.mu.Lock()
 	s.Traffic = r.retired.traffic
 	for _, session := range r.byRelayed.all() {
-		s.Traffic.add(session.Traffic())
+		s.Traffic.Add(session.Traffic())
 	}
 	r.retired.mu.Unlock()
 	for d := DropNone + 1; d < dropReasons; d++ {
@@ -90,7 +90,8 @@ func (r *Relay) Stats() Stats {
 	return s
 }
 
-func (t *Traffic) add(o Traffic) {
+// Add adds o to t.
+func (t *Traffic) Add(o Traffic) {
 	t.Up.add(o.Up)
 	t.Down.add(o.Down)
 	t.ShortCircuit.add(o.ShortCircuit)

@@ -111,7 +111,7 @@ func (s *Session) Close() {
 		s.socket.Close()
 	}
 	s.relay.retired.mu.Lock()
-	s.relay.retired.traffic.add(s.Traffic())
+	s.relay.retired.traffic.Add(s.Traffic())
 	s.relay.byRelayed.remove(s.relayed, s)
 	s.relay.retired.mu.Unlock()
 }

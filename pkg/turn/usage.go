@@ -54,10 +54,10 @@ func (u *usage) end(a *allocation) {
 	traffic := a.session.Traffic()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.transports[a.transport] = Sum(u.transports[a.transport], traffic)
+	u.transports[a.transport].Add(traffic)
 	c := u.users[a.user]
 	delete(c.live, a)
-	c.ended = Sum(c.ended, traffic)
+	c.ended.Add(traffic)
 	if len(c.live) == 0 && !c.stays {
 		delete(u.users, a.user)
 	}
@@ -83,7 +83,7 @@ func (u *usage) close(user string) relay.Traffic {
 func (c *account) usage() UserUsage {
 	out := UserUsage{Allocations: len(c.live), Traffic: c.ended}
 	for a := range c.live {
-		out.Traffic = Sum(out.Traffic, a.session.Traffic())
+		out.Traffic.Add(a.session.Traffic())
 	}
 	return out
 }
@@ -97,19 +97,8 @@ func (s *Server) Usage() Usage {
 	for user, c := range u.users {
 		out.Users[user] = c.usage()
 		for a := range c.live {
-			out.Transports[a.transport] = Sum(out.Transports[a.transport], a.session.Traffic())
+			out.Transports[a.transport].Add(a.session.Traffic())
 		}
 	}
 	return out
-}
-
-// Sum adds traffic up.
-func Sum(of ...relay.Traffic) (sum relay.Traffic) {
-	for _, t := range of {
-		for _, path := range [...]struct{ to, from *relay.Count }{{&sum.Up, &t.Up}, {&sum.Down, &t.Down}, {&sum.ShortCircuit, &t.ShortCircuit}} {
-			path.to.Packets += path.from.Packets
-			path.to.Bytes += path.from.Bytes
-		}
-	}
-	return sum
 }

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/maitred/maitred/pkg/bench"
+)
+
+// progress is one line on a terminal that is written over and over; elsewhere it is nothing.
+type progress struct {
+	terminal *os.File
+}
+
+func progressOn(w io.Writer) progress {
+	f, ok := w.(*os.File)
+	if !ok {
+		return progress{}
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return progress{}
+	}
+	return progress{f}
+}
+
+const eraseLine = "\r\x1b[K"
+
+func (p progress) line(s bench.Progress) {
+	switch {
+	case p.terminal == nil:
+	case s.Got == 0:
+		fmt.Fprintf(p.terminal, eraseLine+"%s …", s.Phase)
+	default:
+		fmt.Fprintf(p.terminal, eraseLine+"%s: %.0f packets/s offered, %.0f arrive, %.2f %% lost, p99 %v",
+			s.Phase, s.Offered, s.Got, s.Loss, s.P99.Round(time.Microsecond))
+	}
+}
+
+func (p progress) clear() {
+	if p.terminal != nil {
+		fmt.Fprint(p.terminal, eraseLine)
+	}
+}
+
+// writeReport prints tables.
+func writeReport(out io.Writer, r *bench.Report) error {
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0) // its errors surface in Flush
+	kind := "sessions"
+	if r.Pair {
+		kind = "sessions in pairs"
+	}
+	fmt.Fprintf(t, "Server\t%s (%s)\n", r.Server, r.Transport)
+	fmt.Fprintf(t, "Sessions\t%d %s, %d failed; %.0f set up in a second\n", r.Sessions, kind, r.Failed, r.Allocate.PerSecond)
+	if r.Allocate.CPU != nil {
+		fmt.Fprintf(t, "Each session\t%.0f µs CPU to set up, %.1f kB of memory\n", *r.Allocate.CPU, float64(*r.Allocate.Memory)/1e3)
+	}
+	if r.RSS != nil {
+		fmt.Fprintf(t, "Memory\t%.1f MB resident\n", float64(*r.RSS)/1e6)
+	}
+	if r.Traffic != nil {
+		writeTraffic(t, r)
+	}
+	if r.Flood != nil {
+		fmt.Fprintf(t, "Flood\t%.0f requests/s, %.0f of them answered\n", r.Flood.Offered, r.Flood.Answered)
+	}
+	if r.RSS == nil {
+		fmt.Fprintf(t, "Cost\tnot measured: %s\n", unmeasured())
+	}
+	if err := t.Flush(); err != nil || r.Traffic == nil {
+		return err
+	}
+	return writeLatency(out, r.Traffic)
+}
+
+func unmeasured() string {
+	if bench.Readable {
+		return "--pid names the server's processes"
+	}
+	return "this system does not tell what a process costs; Linux does"
+}
+
+func writeTraffic(t io.Writer, r *bench.Report) {
+	fmt.Fprintf(t, "Packets\t%d bytes, %d at once\n", r.Size, r.Burst)
+	fmt.Fprintf(t, "Offered\t%.0f packets/s\n", r.Offered)
+	fmt.Fprintf(t, "Relayed\t%.0f packets/s, %.3f %% lost, %d out of order\n", r.Relayed, r.Loss, r.Reordered)
+	if r.CPUPerPacket != nil {
+		fmt.Fprintf(t, "Server CPU\t%.2f µs per packet, %.2f cores\n", *r.CPUPerPacket, *r.CPUCores)
+	}
+}
+
+func writeLatency(out io.Writer, r *bench.Traffic) error {
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\nLatency in µs, one way\tp50\tp99\tp99.9\tmax\t\n")
+	fmt.Fprintf(t, "relayed\t%.0f\t%.0f\t%.0f\t%.0f\t\n", r.Latency.P50, r.Latency.P99, r.Latency.P999, r.Latency.Max)
+	if r.Added != nil {
+		fmt.Fprintf(t, "without a relay\t%.0f\t%.0f\t%.0f\t%.0f\t\n", r.Baseline.P50, r.Baseline.P99, r.Baseline.P999, r.Baseline.Max)
+		fmt.Fprintf(t, "added by the relay\t%.0f\t%.0f\t%.0f\t\t\n", r.Added.P50, r.Added.P99, r.Added.P999)
+	}
+	return t.Flush()
+}
