@@ -42,6 +42,7 @@ var siblings = map[string][]string{
 	"test":           {},
 	"test/harness":   {},
 	"test/interop":   {"test/harness"},
+	"test/faults":    {"test/harness"},
 }
 
 // outside says who alone may import a module of others, by import path prefix.
@@ -51,7 +52,7 @@ var outside = []struct {
 }{
 	{"github.com/spf13/viper", []string{"pkg/config"}},
 	{"github.com/pion/turn", []string{"pkg/turn"}},
-	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/bench", "pkg/daemon"}},
+	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/bench", "pkg/daemon", "test/faults"}},
 	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "test/interop"}},
 }
 

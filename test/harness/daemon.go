@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,10 +57,18 @@ func (l *Transcript) String() string { return strings.Join(l.Lines(), "\n") }
 // and fails when it raced, panicked or did not end well.
 func Start(t testing.TB, settings ...string) *Daemon {
 	t.Helper()
+	return StartUnder(t, nil, settings...)
+}
+
+// StartUnder is Start by way of another command, which gets the daemon's
+// command line as arguments and executes it in its own place, as prlimit does.
+func StartUnder(t testing.TB, wrapper []string, settings ...string) *Daemon {
+	t.Helper()
 	state := t.TempDir()
 	d := &Daemon{t: t, Log: &Transcript{}, exited: make(chan struct{}), environment: append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + state,
+		"GORACE=atexit_sleep_ms=50", // its second of waiting at every exit adds up
 		"MAITRED_STATE_DIR=" + state,
 		"MAITRED_HTTP_LISTEN=127.0.0.1:0",
 		"MAITRED_ADMIN_LISTEN=127.0.0.1:0",
@@ -70,7 +79,8 @@ func Start(t testing.TB, settings ...string) *Daemon {
 		"MAITRED_LOG_FORMAT=json",
 		"MAITRED_LOG_LEVEL=debug",
 	}, settings...)}
-	d.command = exec.Command(Binary, "serve")
+	line := append(append([]string(nil), wrapper...), Binary, "serve")
+	d.command = exec.Command(line[0], line[1:]...)
 	d.command.Env = d.environment
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -156,6 +166,32 @@ func Get(url string, headers ...string) (status int, body string) {
 		return 0, err.Error()
 	}
 	return response.StatusCode, string(text)
+}
+
+// Metric is the sum of all series whose name and labels begin with series, as
+// they are written on the metrics page: "name" or `name{label="value"`.
+func (d *Daemon) Metric(series string) float64 {
+	d.t.Helper()
+	status, body := Get(d.Admin("/metrics"))
+	if status != http.StatusOK {
+		d.t.Fatalf("metrics: %d %s", status, body)
+	}
+	sum, found := 0.0, false
+	for line := range strings.Lines(body) {
+		rest, ok := strings.CutPrefix(line, series)
+		if !ok || !strings.ContainsAny(rest[:1], " {,}") {
+			continue
+		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
+		if err != nil {
+			d.t.Fatalf("metrics: %q: %v", line, err)
+		}
+		sum, found = sum+value, true
+	}
+	if !found {
+		d.t.Fatalf("no metric begins with %q", series)
+	}
+	return sum
 }
 
 // WaitForNoAllocations fails when the relay still holds something for somebody.

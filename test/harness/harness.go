@@ -14,9 +14,12 @@ import (
 // Binary is the daemon under test, set by Main.
 var Binary string
 
+// Runner runs the tests of a package; a *testing.M is one.
+type Runner interface{ Run() (exitCode int) }
+
 // Main builds the daemon, unless MAITRED_BIN names one, and runs the tests.
 // root is the way to the module's top.
-func Main(m *testing.M, root string) int {
+func Main(m Runner, root string) int {
 	if Binary = os.Getenv("MAITRED_BIN"); Binary != "" {
 		return m.Run()
 	}

@@ -11,6 +11,7 @@ needs=(
 	"coturn:turnutils_uclient"
 	"nginx-light:nginx"
 	"iproute2:ip"
+	"nftables:nft"
 	"util-linux:unshare"
 	"nodejs:node"
 	"npm:npm"
