@@ -64,7 +64,7 @@ func (d *Daemon) traffic() traffic {
 	out := traffic{Transports: map[string]relay.Traffic{}, Rooms: map[string]*roomTraffic{}, Users: map[string]userTraffic{}}
 	for t, carried := range usage.Transports {
 		out.Transports[relay.Transport(t).String()] = carried
-		out.Total = turn.Sum(out.Total, carried)
+		out.Total.Add(carried)
 	}
 	for _, r := range rooms {
 		out.Rooms[r.Name] = &roomTraffic{len(r.Members), fromSignaling(r.Departed)}
@@ -74,7 +74,7 @@ func (d *Daemon) traffic() traffic {
 		m := members[user]
 		out.Users[user] = userTraffic{u.Allocations, m, u.Traffic}
 		if r := out.Rooms[m.Room]; r != nil {
-			r.Traffic = turn.Sum(r.Traffic, u.Traffic)
+			r.Traffic.Add(u.Traffic)
 		}
 	}
 	return out

@@ -81,7 +81,7 @@ func (s *Server) reserve(r *request, q *query) (*allocation, *reply) {
 	defer l.mu.Unlock()
 	for _, limit := range []struct{ have, most int }{{l.perUser[q.user], quota.PerUser}, {l.perIP[ip], quota.PerIP}, {l.total, quota.Total}} {
 		if limit.most > 0 && limit.have >= limit.most {
-			s.capacityLog.Do(func() {
+			s.quotaLog.Do(func() {
 				s.log.Warn("allocation quota reached, see turn.quota (repeated lines are left out)", "client", r.from, "user", q.user)
 			})
 			return nil, refuse(stun.CodeAllocQuotaReached)

@@ -84,9 +84,10 @@ func TestAnotherUsernameIs441(t *testing.T) {
 	other := s.authority.Mint("", time.Hour)
 	thief := s.dialAs(t, "udp", other.Username, other.Password)
 	c.username, c.key = thief.username, thief.key
-	for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind, stun.MethodAllocate} {
+	for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind} {
 		c.wantCode(c.request(method, overUDP), 441)
 	}
+	c.wantCode(c.request(stun.MethodAllocate, overUDP), 437) // RFC 8656 section 7.2
 }
 
 func TestPeerDeniedIs403(t *testing.T) {

@@ -83,7 +83,7 @@ func (s *Server) authenticated(r *request, q *query, work func(*request, *query)
 	switch unknown := q.unknown(); {
 	case len(unknown) > 0:
 		return refuse(stun.CodeUnknownAttribute, unknown)
-	case q.allocation != nil && q.allocation.username != q.username:
+	case q.allocation != nil && q.allocation.username != q.username && q.method != stun.MethodAllocate:
 		return refuse(stun.CodeWrongCredentials)
 	case q.allocation == nil && q.method != stun.MethodAllocate:
 		return refuse(stun.CodeAllocMismatch)
@@ -173,7 +173,8 @@ func (s *Server) engineCall(c *call) *reply {
 // allocate is RFC 8656 section 7.2.
 func (s *Server) allocate(r *request, q *query) *reply {
 	if a := q.allocation; a != nil {
-		if a.transaction != q.id {
+		// Another user's too: a NAT has given the port of a client that vanished to the next one.
+		if a.transaction != q.id || a.username != q.username {
 			return refuse(stun.CodeAllocMismatch)
 		}
 		return s.finishAllocate(a, s.engineCall(&call{client: a.id, key: q.key, request: q.forEngine(requestedUDP)}))
@@ -244,8 +245,8 @@ func (s *Server) wanted(q *query) (want relay.Request, refused *reply) {
 // noRelay says why there is no relayed address: to the client with 508, to the operator in words.
 func (s *Server) noRelay(r *request, err error) *reply {
 	if !errors.Is(err, relay.ErrNoReservation) {
-		s.capacityLog.Do(func() {
-			s.log.Warn("no relayed address to give (repeated lines are left out)", "client", r.from, "error", err)
+		s.relayLog.Do(func() {
+			s.log.Warn("no relayed address to give (repeated lines are left out)", "client", r.from, "error", advise(err))
 		})
 	}
 	return refuse(stun.CodeInsufficientCapacity)

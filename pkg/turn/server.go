@@ -87,7 +87,7 @@ type Server struct {
 
 	unprovenUDP, unprovenStream *addressLimiter // owned by the control loop
 
-	authLog, capacityLog, policyLog rate.Sometimes // what could fill the log says one line a second
+	authLog, quotaLog, relayLog, acceptLog, policyLog rate.Sometimes // what could fill the log says one line a second
 }
 
 // controlQueue is how many control requests may wait in each queue; the engine does tens of thousands a second.
@@ -103,7 +103,9 @@ func New(config Config) (*Server, error) {
 		unprovenUDP:    newAddressLimiter(config.UnauthenticatedPerIP),
 		unprovenStream: newAddressLimiter(config.UnauthenticatedPerIP),
 		authLog:        rate.Sometimes{Interval: time.Second},
-		capacityLog:    rate.Sometimes{Interval: time.Second},
+		quotaLog:       rate.Sometimes{Interval: time.Second},
+		relayLog:       rate.Sometimes{Interval: time.Second},
+		acceptLog:      rate.Sometimes{Interval: time.Second},
 		policyLog:      rate.Sometimes{Interval: time.Second},
 	}
 	s.buffers.New = func() any { return new([maxControlFrame]byte) }
@@ -182,6 +184,14 @@ func listenError(key, addr string, err error) error {
 		return fmt.Errorf("%s: this machine has no address %s", key, addr)
 	}
 	return fmt.Errorf("%s: %w", key, err)
+}
+
+// advise adds what the operator can do when descriptors have run out: a relayed address is one, and so is a connection.
+func advise(err error) error {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return fmt.Errorf("%w: raise the limit on open files (ulimit -n, LimitNOFILE= of the service), or set turn.relay_ports to none", err)
+	}
+	return err
 }
 
 // UDPAddr is the address that the UDP listener is bound to; false when there is none.

@@ -60,8 +60,8 @@ func (s *Server) acceptStreams(ctx context.Context, l net.Listener) error {
 			return nil
 		default: // out of file descriptors, or a connection that was reset before it was accepted: wait, and go on
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.capacityLog.Do(func() {
-				s.log.Warn("cannot accept a TURN connection (repeated lines are left out)", "error", err)
+			s.acceptLog.Do(func() {
+				s.log.Warn("cannot accept a TURN connection (repeated lines are left out)", "error", advise(err))
 			})
 			select {
 			case <-time.After(pause):
@@ -85,7 +85,7 @@ func (s *Server) serveStream(ctx context.Context, nc net.Conn) {
 		return
 	} else if !ok {
 		nc.Close()
-		s.capacityLog.Do(func() {
+		s.acceptLog.Do(func() {
 			s.log.Warn("too many TURN connections from one address, see turn.limits.connections_per_ip (repeated lines are left out)", "client", c.addr)
 		})
 		return

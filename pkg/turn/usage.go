@@ -76,11 +76,11 @@ func (u *usage) close(user string) relay.Traffic {
 	if len(c.live) == 0 {
 		delete(u.users, user)
 	}
-	return c.usage().Traffic
+	return c.usageLocked().Traffic
 }
 
-// usage adds up what has ended and what is alive. The caller holds the lock.
-func (c *account) usage() UserUsage {
+// usageLocked adds up what has ended and what is alive.
+func (c *account) usageLocked() UserUsage {
 	out := UserUsage{Allocations: len(c.live), Traffic: c.ended}
 	for a := range c.live {
 		out.Traffic.Add(a.session.Traffic())
@@ -95,7 +95,7 @@ func (s *Server) Usage() Usage {
 	defer u.mu.Unlock()
 	out := Usage{Transports: u.transports, Users: make(map[string]UserUsage, len(u.users))}
 	for user, c := range u.users {
-		out.Users[user] = c.usage()
+		out.Users[user] = c.usageLocked()
 		for a := range c.live {
 			out.Transports[a.transport].Add(a.session.Traffic())
 		}

@@ -264,14 +264,15 @@ func (o *outbox) sendGroups(s *loopSocket, groups int) {
 	}
 }
 
-// refused deals with a group that the kernel did not take: datagrams that were segments go out one by one, and no more segments
-// are made for the socket where the kernel or the device does not take them at all.
+// refused deals with a group that the kernel did not take: datagrams that were segments go out one by one. Where that helps it was the
+// segments that the kernel or the device does not take, and no more are made for the socket; a route without a way gives the same
+// errors, but for single datagrams too.
 func (o *outbox) refused(s *loopSocket, g *group, errno unix.Errno) {
 	if g.n == 1 || errno != unix.EINVAL && errno != unix.EIO && errno != unix.EMSGSIZE && errno != unix.EOPNOTSUPP {
 		g.lost.Add(uint64(g.n))
 		return
 	}
-	s.segment.Store(false)
+	lost := 0
 	var single header
 	single.Namelen = set(&o.names[0], g.to, s.ipv6)
 	single.Name = (*byte)(unsafe.Pointer(&o.names[0]))
@@ -279,7 +280,10 @@ func (o *outbox) refused(s *loopSocket, g *group, errno unix.Errno) {
 	for i := range g.n {
 		single.Iov = &o.vectors[g.first+i]
 		if _, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&single.Msghdr)), unix.MSG_DONTWAIT); errno != 0 {
-			g.lost.Add(1)
+			lost++
 		}
+	}
+	if g.lost.Add(uint64(lost)); lost < g.n {
+		s.segment.Store(false)
 	}
 }
