@@ -34,13 +34,31 @@ type inbox struct {
 	headers [batchSize]header
 	vectors [batchSize]unix.Iovec
 	names   [batchSize]name
+
+	// What the kernel has put together from datagrams of one sender (UDP_GRO) is cut up again into packets of their own, since each
+	// gets another header in front.
+	merged   [batchSize]mergedControl
+	segments []byte // memory for those packets
+	cut      int    // bytes of it in use
+	segment  Packet // the one at hand
 }
+
+// mergedControl is a control message with the size of the datagrams that were put together.
+type mergedControl struct {
+	unix.Cmsghdr
+	size int32
+	_    [4]byte
+}
+
+// segmentMemory is what segments holds in bytes: more than one read can be cut into at the usual sizes.
+const segmentMemory = 256 << 10
 
 func (in *inbox) init() (err error) {
 	const size = Headroom + MaxPayload + tailroom
-	if in.memory, err = unix.Mmap(-1, 0, batchSize*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
+	if in.memory, err = unix.Mmap(-1, 0, batchSize*size+segmentMemory, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE); err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
+	in.segments = in.memory[batchSize*size:]
 	for i := range in.packets {
 		in.packets[i] = Packet{buf: in.memory[i*size : (i+1)*size : (i+1)*size], off: Headroom, end: Headroom}
 		space := in.packets[i].Space()
@@ -50,6 +68,7 @@ func (in *inbox) init() (err error) {
 		h.Name = (*byte)(unsafe.Pointer(&in.names[i]))
 		h.Iov = &in.vectors[i]
 		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&in.merged[i]))
 	}
 	return nil
 }
@@ -62,6 +81,7 @@ func (in *inbox) read(fd int) []Packet {
 	headers := in.headers[in.used:]
 	for i := range headers {
 		headers[i].Namelen = unix.SizeofSockaddrInet6
+		headers[i].SetControllen(int(unsafe.Sizeof(mergedControl{})))
 	}
 	for range batchSize {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), unix.MSG_DONTWAIT, 0, 0)
@@ -79,6 +99,26 @@ func (in *inbox) read(fd int) []Packet {
 		}
 	}
 	return nil
+}
+
+// segmentSize is the size of the datagrams that the packet was put together from, 0 for a single one.
+func (in *inbox) segmentSize(i int) int {
+	if m := &in.merged[i]; in.headers[i].Controllen > 0 && m.Level == unix.IPPROTO_UDP && m.Type == unix.UDP_GRO {
+		return int(m.size)
+	}
+	return 0
+}
+
+// take makes b a packet of its own; false when there is no memory for it at the moment.
+func (in *inbox) take(from netip.AddrPort, b []byte) bool {
+	end := in.cut + Headroom + len(b) + tailroom
+	if end > len(in.segments) {
+		return false
+	}
+	in.segment = Packet{From: from, buf: in.segments[in.cut:end:end]}
+	in.segment.Reset(copy(in.segment.Space(), b))
+	in.cut = end
+	return true
 }
 
 // addrPort reads an address that the kernel wrote.

@@ -4,6 +4,7 @@ package udpio
 
 import (
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -92,6 +93,93 @@ func TestSegmentsRefused(t *testing.T) {
 	if lost.Load() != 3 {
 		t.Errorf("%d lost, want 3", lost.Load())
 	}
+	s.segment.Store(true)
+	nowhere := netip.MustParseAddrPort("255.255.255.255:9") // EACCES without SO_BROADCAST, for single datagrams too
+	o.refused(s, &group{n: 3, size: 3, total: 9, to: nowhere, lost: lost}, unix.EINVAL)
+	if !s.segment.Load() || lost.Load() != 6 {
+		t.Errorf("segments %v, %d lost; want them to go on, 6 lost", s.segment.Load(), lost.Load())
+	}
+}
+
+// TestMerged sends segments over loopback, where the kernel hands them over in one piece, and looks at how the loop cuts them.
+func TestMerged(t *testing.T) {
+	const size = 1000
+	for _, tt := range []struct {
+		name   string
+		last   int // bytes of the last datagram
+		memory int // for packets that are cut out
+	}{
+		{"equal", size, segmentMemory},
+		{"a shorter one at the end", 7, segmentMemory},
+		{"memory for two at a time", 7, 2 * (Headroom + size + tailroom)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := newLoop()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.close()
+			l.in.segments = l.in.segments[:tt.memory]
+			from, e := openOn(t, l), &echo{}
+			to, err := l.openSocket(netip.MustParseAddrPort("127.0.0.1:0"), e, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.obey()
+			lost, want := &atomic.Uint64{}, []string{}
+			for i := range 5 {
+				n := size
+				if i == 4 {
+					n = tt.last
+				}
+				want = append(want, strings.Repeat(string(rune('a'+i)), n))
+				l.out.Send(from, []byte(want[i]), to.LocalAddr(), lost)
+			}
+			l.flush()
+			packets := l.in.read(to.(*loopSocket).fd)
+			if len(packets) != 1 || l.in.segmentSize(0) != size {
+				t.Fatalf("the kernel handed over %d packets, the first of segments of %d bytes", len(packets), l.in.segmentSize(0))
+			}
+			l.cut(to.(*loopSocket), &packets[0], size)
+			l.flush()
+			buf := make([]byte, MaxPayload)
+			for i := range want {
+				n, _, err := unix.Recvfrom(from.(*loopSocket).fd, buf, unix.MSG_DONTWAIT)
+				if err != nil || string(buf[:n]) != want[i] {
+					t.Fatalf("echo %d: %d bytes, %v", i, n, err)
+				}
+			}
+			if lost.Load() != 0 {
+				t.Errorf("%d lost", lost.Load())
+			}
+			if n := testing.AllocsPerRun(20, func() {
+				for range 5 {
+					l.out.Send(from, buf[:size], to.LocalAddr(), lost)
+				}
+				l.flush()
+				l.receive(to.(*loopSocket))
+				l.flush()
+			}); n != 0 {
+				t.Errorf("%v allocations for five packets in one", n)
+			}
+			from.Close()
+			to.Close()
+			l.obey()
+		})
+	}
+}
+
+// openOn opens a socket that hands over every datagram on its own.
+func openOn(t *testing.T, l *loop) Socket {
+	t.Helper()
+	s, err := l.openSocket(netip.MustParseAddrPort("127.0.0.1:0"), discard(nil), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptInt(s.(*loopSocket).fd, unix.IPPROTO_UDP, unix.UDP_GRO, 0); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // TestLoopAllocatesNothing reads, handles and sends on the loop's own goroutine.
@@ -112,6 +200,7 @@ func TestLoopAllocatesNothing(t *testing.T) {
 			c.Write(payload)
 		}
 		l.receive(s.(*loopSocket))
+		l.flush()
 	}
 	work()
 	if n := testing.AllocsPerRun(100, work); n != 0 {

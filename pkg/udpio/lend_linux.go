@@ -25,7 +25,8 @@ const (
 // lending is the host's side.
 type lending struct {
 	guests map[int32]*loop // by the descriptor of their epoll set; fixed after construction
-	share  atomic.Int64    // how busy the host was in its last window, in per cent
+	since  time.Time       // some moment before the host began; fixed after construction
+	busy   atomic.Int64    // nanoseconds since then: the end of the last window in which the host had enough to do
 
 	mu     sync.Mutex
 	closed bool // guarded by mu; the host has ended and takes nobody on
@@ -65,7 +66,8 @@ func (l *loop) lend() (lent bool, err error) {
 func (h *loop) take(l *loop) (bool, error) {
 	h.lending.mu.Lock()
 	defer h.lending.mu.Unlock()
-	if h.lending.closed || h.lending.share.Load() > busyShare/2 {
+	lately := int64(time.Since(h.lending.since) - guestWindow)
+	if h.lending.closed || h.lending.busy.Load() > lately {
 		return false, nil
 	}
 	l.lent.Store(true) // before the host can see an event of it
@@ -110,11 +112,14 @@ func (l *loop) balance(began time.Time) error {
 		}
 		return nil
 	}
-	share, over := l.meter.add(began, time.Now(), hostWindow)
+	now := time.Now()
+	share, over := l.meter.add(began, now, hostWindow)
 	if !over {
 		return nil
 	}
-	l.lending.share.Store(share)
+	if share > busyShare/2 {
+		l.lending.busy.Store(int64(now.Sub(l.lending.since)))
+	}
 	if share > busyShare {
 		for _, guest := range l.lending.guests {
 			if guest.lent.Load() {

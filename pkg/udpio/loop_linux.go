@@ -180,7 +180,7 @@ func newLoop() (*loop, error) {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
 	l := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), wake: wake, sockets: map[int32]*loopSocket{},
-		lending: lending{guests: map[int32]*loop{}}, returned: make(chan struct{}, 1), meter: meter{since: time.Now()}}
+		lending: lending{guests: map[int32]*loop{}, since: time.Now().Add(-2 * guestWindow)}, returned: make(chan struct{}, 1), meter: meter{since: time.Now()}}
 	if err := l.in.init(); err != nil {
 		return nil, errors.Join(err, unix.Close(wake), l.file.Close())
 	}
@@ -311,9 +311,14 @@ func (l *loop) receive(s *loopSocket) {
 			l.flush()
 			room = batchSize
 		}
+		first := l.in.used
 		packets := l.in.read(s.fd)
 		for i := range packets {
-			s.handler.Packet(&l.out, s, &packets[i])
+			if size := l.in.segmentSize(first + i); size > 0 {
+				l.cut(s, &packets[i], size)
+			} else {
+				s.handler.Packet(&l.out, s, &packets[i])
+			}
 		}
 		if len(packets) < room {
 			return
@@ -321,10 +326,24 @@ func (l *loop) receive(s *loopSocket) {
 	}
 }
 
+// cut has the datagrams that p was put together from handled one by one. The last may be shorter.
+func (l *loop) cut(s *loopSocket, p *Packet, size int) {
+	for rest := p.Payload(); len(rest) > 0; {
+		n := min(size, len(rest))
+		if !l.in.take(p.From, rest[:n]) {
+			l.out.flush()
+			l.in.cut = 0
+			continue
+		}
+		s.handler.Packet(&l.out, s, &l.in.segment)
+		rest = rest[n:]
+	}
+}
+
 // flush sends what has been gathered; the packets that it was made of are free then.
 func (l *loop) flush() {
 	l.out.flush()
-	l.in.used = 0
+	l.in.used, l.in.cut = 0, 0
 }
 
 // loopSocket is a socket of a loop.
@@ -432,6 +451,8 @@ func bindSocket(bind netip.AddrPort, shared bool) (fd int, local netip.AddrPort,
 	// A smaller buffer than asked for costs packets under load, not correctness.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBuffer)
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketBuffer)
+	// Kernels before 5.0 refuse, and hand over every datagram on its own.
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
 	if err = unix.Bind(fd, name); err != nil {
 		return -1, local, os.NewSyscallError("bind", err)
 	}

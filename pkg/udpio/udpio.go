@@ -3,7 +3,7 @@
 // A Handler is called by the goroutine that reads its socket, one packet at a time, and may send from there or from anywhere
 // else. This file is the contract. It has two forms: portable.go works everywhere, with one goroutine for each socket; loop_linux.go is
 // an event loop for Linux that serves many sockets from one goroutine, reads and sends in batches, and has the kernel cut runs of
-// equal datagrams to one destination out of one (UDP_SEGMENT).
+// equal datagrams to one destination out of one (UDP_SEGMENT) and put runs from one sender together (UDP_GRO).
 package udpio
 
 import (
