@@ -209,3 +209,39 @@ func TestLoopAllocatesNothing(t *testing.T) {
 	s.Close()
 	l.obey()
 }
+
+// BenchmarkReceive is eight datagrams of a segmented send, received over loopback in one piece and one by one.
+func BenchmarkReceive(b *testing.B) {
+	for name, gro := range map[string]int{"merged": 1, "single": 0} {
+		b.Run(name, func(b *testing.B) {
+			l, err := newLoop()
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer l.close()
+			var ends [2]Socket
+			for i := range ends {
+				if ends[i], err = l.openSocket(netip.MustParseAddrPort("127.0.0.1:0"), discard(nil), false); err != nil {
+					b.Fatal(err)
+				}
+			}
+			to := ends[1].(*loopSocket)
+			if err := unix.SetsockoptInt(to.fd, unix.IPPROTO_UDP, unix.UDP_GRO, gro); err != nil {
+				b.Fatal(err)
+			}
+			payload, lost := make([]byte, 1000), &atomic.Uint64{}
+			for b.Loop() {
+				for range 8 {
+					l.out.Send(ends[0], payload, to.LocalAddr(), lost)
+				}
+				l.flush()
+				l.receive(to)
+				l.flush()
+			}
+			for _, s := range ends {
+				s.Close()
+			}
+			l.obey()
+		})
+	}
+}
