@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
@@ -133,4 +134,31 @@ func TestNonceOfAnotherAddressIs438(t *testing.T) {
 	other.conn = conn
 	other.wantCode(other.request(stun.MethodAllocate, overUDP), 438)
 	c.allocate()
+}
+
+// TestSpentAddressMakesRoom fills the queue of a server that does not get to it: an address that has had its 401 answers takes half of it
+// at most, and everybody else comes in still.
+func TestSpentAddressMakesRoom(t *testing.T) {
+	s, err := New(Config{UDP: Off, TCP: Off, External: []netip.Addr{loopback}, Authority: start(t, nil).authority, UnauthenticatedPerIP: 10,
+		Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	greedy, other := netip.MustParseAddrPort("192.0.2.1:5000"), netip.MustParseAddrPort("192.0.2.2:5000")
+	for s.unprovenUDP.allow(greedy.Addr(), time.Now().Add(time.Minute)) {
+	}
+	for range controlQueue {
+		s.controlUDP(nil, greedy, false, []byte("a request"))
+	}
+	if n := len(s.strangers); n != controlQueue/2+1 {
+		t.Errorf("%d requests of one address wait, want %d", n, controlQueue/2+1)
+	}
+	if n := s.relay.Stats().Dropped[relay.DropUnauthorized]; n != controlQueue/2-1 {
+		t.Errorf("%d dropped, want the other half", n)
+	}
+	s.controlUDP(nil, other, false, []byte("a request"))
+	if n := len(s.strangers); n != controlQueue/2+2 {
+		t.Errorf("the other address found no room: %d wait", n)
+	}
 }

@@ -85,7 +85,7 @@ type Server struct {
 	usage        usage
 	conns        conns
 
-	unprovenUDP, unprovenStream *addressLimiter // owned by the control loop
+	unprovenUDP, unprovenStream *addressLimiter // the control loop allows
 
 	authLog, quotaLog, relayLog, acceptLog, policyLog rate.Sometimes // what could fill the log says one line a second
 }
@@ -276,13 +276,18 @@ func (s *Server) closeListeners() (err error) {
 // controlUDP queues a control request that came over UDP. When the queue is full the request is dropped: its client repeats it
 // (RFC 8489 section 6.2.1), and media must not wait.
 func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, known bool, b []byte) {
-	r, ok := s.copyRequest(&request{from: from, socket: socket, bytes: b})
-	if !ok {
-		return
-	}
 	queue := s.strangers
 	if known {
 		queue = s.known
+	}
+	// When it gets tight, an address that has had all the 401 answers of this second makes room for others.
+	if !known && len(queue) > controlQueue/2 && s.unprovenUDP.spent(from.Addr(), time.Now()) {
+		s.relay.Drop(relay.DropUnauthorized)
+		return
+	}
+	r, ok := s.copyRequest(&request{from: from, socket: socket, bytes: b})
+	if !ok {
+		return
 	}
 	select {
 	case queue <- r:

@@ -169,8 +169,11 @@ func TestAddressLimiter(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
 	count := func(a netip.Addr, at time.Time) (n int) {
 		for range 100 {
+			spent := l.spent(a, at)
 			if l.allow(a, at) {
 				n++
+			} else if !spent {
+				t.Errorf("%v is refused at %v and has not spent its allowance", a, at)
 			}
 		}
 		return n
@@ -187,7 +190,7 @@ func TestAddressLimiter(t *testing.T) {
 	if n := count(b, now.Add(time.Hour)) + count(netip.MustParseAddr("2001:db8::2"), now.Add(time.Hour)); n != 10 {
 		t.Errorf("%d for two addresses of one /64, want 10", n)
 	}
-	if unlimited := newAddressLimiter(0); !unlimited.allow(a, now) {
+	if unlimited := newAddressLimiter(0); !unlimited.allow(a, now) || unlimited.spent(a, now) {
 		t.Error("0 is no limit")
 	}
 }
