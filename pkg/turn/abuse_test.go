@@ -148,16 +148,22 @@ func TestSpentAddressMakesRoom(t *testing.T) {
 	greedy, other := netip.MustParseAddrPort("192.0.2.1:5000"), netip.MustParseAddrPort("192.0.2.2:5000")
 	for s.unprovenUDP.allow(greedy.Addr(), time.Now().Add(time.Minute)) {
 	}
+	unsigned := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), overUDP).Raw
+	signed := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), overUDP, stun.NewShortTermIntegrity("x")).Raw
+	s.controlUDP(nil, greedy, false, unsigned)
+	if n := len(s.strangers); n != 0 {
+		t.Errorf("%d requests wait that can only get an answer that is used up", n)
+	}
 	for range controlQueue {
-		s.controlUDP(nil, greedy, false, []byte("a request"))
+		s.controlUDP(nil, greedy, false, signed)
 	}
 	if n := len(s.strangers); n != controlQueue/2+1 {
 		t.Errorf("%d requests of one address wait, want %d", n, controlQueue/2+1)
 	}
-	if n := s.relay.Stats().Dropped[relay.DropUnauthorized]; n != controlQueue/2-1 {
-		t.Errorf("%d dropped, want the other half", n)
+	if n := s.relay.Stats().Dropped[relay.DropUnauthorized]; n != controlQueue/2 {
+		t.Errorf("%d dropped, want the unsigned one and the other half", n)
 	}
-	s.controlUDP(nil, other, false, []byte("a request"))
+	s.controlUDP(nil, other, false, unsigned)
 	if n := len(s.strangers); n != controlQueue/2+2 {
 		t.Errorf("the other address found no room: %d wait", n)
 	}

@@ -21,6 +21,9 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if q.signed && !isSigned(b) {
+			t.Error("a signed request passes for an unsigned one")
+		}
 		q.key = []byte("key")
 		q.unknown()
 		q.peers()

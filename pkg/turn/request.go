@@ -57,6 +57,18 @@ func parseQuery(b []byte) (*query, error) {
 	return q, nil
 }
 
+// isSigned tells whether a request that the packet path has found well-formed has a MESSAGE-INTEGRITY.
+func isSigned(b []byte) bool {
+	const header, attribute = 20, 4
+	for b = b[header:]; len(b) >= attribute; {
+		if stun.AttrType(binary.BigEndian.Uint16(b)) == stun.AttrMessageIntegrity {
+			return true
+		}
+		b = b[min(len(b), attribute+(int(binary.BigEndian.Uint16(b[2:]))+3)&^3):]
+	}
+	return false
+}
+
 // lengthUntil is the length field of a message that ends with these attributes.
 func lengthUntil(attributes stun.Attributes) (n uint32) {
 	for _, a := range attributes {

@@ -280,8 +280,8 @@ func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, known bool
 	if known {
 		queue = s.known
 	}
-	// When it gets tight, an address that has had all the 401 answers of this second makes room for others.
-	if !known && len(queue) > controlQueue/2 && s.unprovenUDP.spent(from.Addr(), time.Now()) {
+	// An address that has had all the 401 answers of this second gets no more, and makes room for others when it gets tight.
+	if !known && s.unprovenUDP.spent(from.Addr(), time.Now()) && (!isSigned(b) || len(queue) > controlQueue/2) {
 		s.relay.Drop(relay.DropUnauthorized)
 		return
 	}
