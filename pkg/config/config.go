@@ -55,13 +55,20 @@ type TURN struct {
 	AllowPeers, DenyPeers []netip.Prefix
 	RoomPermissions       bool
 
-	Quota  TURNQuota
-	Limits TURNLimits
+	Quota     TURNQuota
+	Bandwidth TURNBandwidth
+	Limits    TURNLimits
 }
 
 // TURNQuota counts allocations; 0 means no quota.
 type TURNQuota struct {
 	PerUser, PerIP, Total int
+}
+
+// TURNBandwidth bounds what is relayed; 0 means no limit.
+type TURNBandwidth struct {
+	PerAllocation BitRate // in each direction
+	Total         BitRate // every packet counts once
 }
 
 // TURNLimits bounds what one client can take; 0 means no limit, except for the last four, which are always bounded.

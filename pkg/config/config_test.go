@@ -113,6 +113,8 @@ var examples = map[string][3]string{
 	"turn.quota.per_user":                 {"1", "2", "0"},
 	"turn.quota.per_ip":                   {"1", "2", "0"},
 	"turn.quota.total":                    {"1", "2", "3"},
+	"turn.bandwidth.per_allocation":       {"64k", "8M", "0"},
+	"turn.bandwidth.total":                {"1500k", "100G", "1000001"},
 	"turn.limits.unauthenticated_per_ip":  {"1", "2", "0"},
 	"turn.limits.connections_per_ip":      {"1", "2", "0"},
 	"turn.limits.peers_per_allocation":    {"1", "2", "3"},
@@ -333,7 +335,7 @@ func TestWeakValuesWarn(t *testing.T) {
 		"MAITRED_TLS_CERT_FILE=/x":                            "a feature that this version does not have yet",
 		"MAITRED_=x":                                          "there is no such variable",
 		"MAITRED_" + strings.Repeat("X", 10_000) + "=x":       "there is no such variable",
-		"MAITRED_TURN_BANDWIDTH_TOTAL=8M":                     "bandwidth limits",
+		"MAITRED_TURN_BANDWITH_TOTAL=8M":                      "the nearest one is MAITRED_TURN_BANDWIDTH_TOTAL",
 		"MAITRED_SIGNALING_LIMITS_MESSAGESIZE=8M":             "MAITRED_SIGNALING_LIMITS_MESSAGE_SIZE",
 		"MAITRED_TURN_LIMITS_UNAUTHENTICATED_PER_IP_FILE=/x1": "there is no such variable",
 	} {

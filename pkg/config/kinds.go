@@ -49,6 +49,36 @@ func (b ByteSize) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
+// BitRate is a number of bits per second.
+type BitRate int64
+
+// The units are decimal, as everywhere where bits per second are counted.
+const (
+	kilobit BitRate = 1000
+	megabit         = 1000 * kilobit
+	gigabit         = 1000 * megabit
+)
+
+// What a limit can be. Below the least an audio call with its overhead does not fit; the most is more than any machine relays.
+const (
+	minBitRate = 64 * kilobit
+	maxBitRate = 100 * gigabit
+)
+
+func (b BitRate) String() string {
+	switch {
+	case b == 0:
+		return "0"
+	case b%gigabit == 0:
+		return fmt.Sprintf("%dG", b/gigabit)
+	case b%megabit == 0:
+		return fmt.Sprintf("%dM", b/megabit)
+	case b%kilobit == 0:
+		return fmt.Sprintf("%dk", b/kilobit)
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
 // kind is how the text of one value is read and written. The text of a parse error says what is wrong; valid says what
 // would be right.
 type kind[T any] struct {
@@ -152,6 +182,32 @@ func byteSize(low, high ByteSize) kind[ByteSize] {
 		}
 		return ByteSize(n) * unit, nil
 	}, ByteSize.String}
+}
+
+var bitRateUnits = map[string]BitRate{"": 1, "k": kilobit, "M": megabit, "G": gigabit}
+
+// bitRate is 0 for none, or a rate that a call fits into.
+func bitRate() kind[BitRate] {
+	valid := fmt.Sprintf("a number of bits per second such as 8000000, 8M or 1.5M, from %s to %s, or 0 for no limit", minBitRate, maxBitRate)
+	return kind[BitRate]{valid, func(s string) (BitRate, error) {
+		unit := strings.TrimLeft(s, "0123456789.") // so that the number has no sign, exponent or other base
+		n, err := strconv.ParseFloat(strings.TrimSuffix(s, unit), 64)
+		factor, known := bitRateUnits[strings.TrimSpace(unit)]
+		rate := n * float64(factor)
+		switch {
+		case strings.HasPrefix(s, "-"):
+			return 0, errors.New("is negative")
+		case err != nil && !errors.Is(err, strconv.ErrRange):
+			return 0, errors.New("is not a bit rate")
+		case !known:
+			return 0, errors.New("has a unit that is none of k, M and G")
+		case rate > float64(maxBitRate):
+			return 0, errors.New("is too large")
+		case rate != 0 && rate < float64(minBitRate):
+			return 0, errors.New("is too small")
+		}
+		return BitRate(math.Round(rate)), nil
+	}, BitRate.String}
 }
 
 func oneOf(words ...string) kind[string] {

@@ -98,6 +98,26 @@ var values = []struct{ key, value, want string }{
 	{"turn.quota.per_user", "99999999999", "too large"},
 	{"turn.quota.per_user", "99999999999999999999999", "out of range"},
 	{"turn.limits.peers_per_allocation", "0", "too small"},
+
+	{"turn.bandwidth.total", "63999", "too small"},
+	{"turn.bandwidth.total", "2.5", "too small"},
+	{"turn.bandwidth.total", "0.06M", "too small"},
+	{"turn.bandwidth.total", "100.1G", "too large"},
+	{"turn.bandwidth.total", "18446744073709551617G", "too large"},
+	{"turn.bandwidth.total", strings.Repeat("9", 400), "too large"},
+	{"turn.bandwidth.total", "-8M", "negative"},
+	{"turn.bandwidth.total", "", "is not a bit rate"},
+	{"turn.bandwidth.total", "M", "is not a bit rate"},
+	{"turn.bandwidth.total", "1.5.0M", "is not a bit rate"},
+	{"turn.bandwidth.total", ".", "is not a bit rate"},
+	{"turn.bandwidth.total", "none", "is not a bit rate"},
+	{"turn.bandwidth.total", "NaN", "is not a bit rate"},
+	{"turn.bandwidth.total", "+8M", "is not a bit rate"},
+	{"turn.bandwidth.total", "8m", "none of k, M and G"},
+	{"turn.bandwidth.total", "8MB", "none of k, M and G"},
+	{"turn.bandwidth.total", "8Mbit/s", "none of k, M and G"},
+	{"turn.bandwidth.total", "1e6", "none of k, M and G"},
+	{"turn.bandwidth.total", "0x10", "none of k, M and G"},
 	{"signaling.max_members", "1", "too small"},
 
 	{"signaling.limits.message_size", "64KiB", "too small"},
@@ -144,6 +164,31 @@ func TestByteSizeText(t *testing.T) {
 	for size, want := range map[ByteSize]string{0: "0", 1000: "1000", 1 << 10: "1KiB", 72 << 10: "72KiB", 3 << 20: "3MiB", 1<<20 + 1: "1048577"} {
 		if got := size.String(); got != want {
 			t.Errorf("%d is written %s, want %s", int64(size), got, want)
+		}
+	}
+}
+
+func TestBitRate(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		rate BitRate
+		show string
+	}{
+		{"0", 0, "0"},
+		{"0M", 0, "0"},
+		{"64000", 64_000, "64k"},
+		{"64k", 64_000, "64k"},
+		{"64001", 64_001, "64001"},
+		{"1.5M", 1_500_000, "1500k"},
+		{"1.1M", 1_100_000, "1100k"},
+		{".3M", 300_000, "300k"},
+		{"8 M", 8_000_000, "8M"},
+		{"2.5G", 2_500_000_000, "2500M"},
+		{"100G", 100_000_000_000, "100G"},
+	} {
+		got, err := bitRate().parse(test.text)
+		if err != nil || got != test.rate || got.String() != test.show {
+			t.Errorf("%q is %d, shown as %s (%v), want %d and %s", test.text, int64(got), got, err, int64(test.rate), test.show)
 		}
 	}
 }

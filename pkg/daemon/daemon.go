@@ -92,8 +92,8 @@ func secretsOf(c *config.Config) ([]string, error) {
 	return []string{generated}, nil
 }
 
-// Reload takes over what can change while calls go on: secrets, keys, peer lists, room permissions, quotas and origins. Everything
-// else of c is for the next start.
+// Reload takes over what can change while calls go on: secrets, keys, peer lists, room permissions, quotas, bandwidths and
+// origins. Everything else of c is for the next start.
 func (d *Daemon) Reload(c *config.Config) error {
 	secrets, err := secretsOf(c)
 	if err != nil {
@@ -104,6 +104,7 @@ func (d *Daemon) Reload(c *config.Config) error {
 	}
 	d.turn.SetPeers(turn.Peers{Allow: c.TURN.AllowPeers, Deny: c.TURN.DenyPeers})
 	d.turn.SetQuota(turn.Quota(c.TURN.Quota))
+	d.turn.SetBandwidth(bandwidthOf(c))
 	d.hub.SetRoomPermissions(c.TURN.RoomPermissions)
 	d.hub.SetAllowedOrigins(c.Signaling.AllowedOrigins)
 	d.http.SetSecrets(c.Admin.Token, c.API.Keys)
@@ -114,7 +115,7 @@ func (d *Daemon) Reload(c *config.Config) error {
 func Reloadable(key string) bool {
 	switch key {
 	case "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.room_permissions", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
-		"signaling.allowed_origins", "api.keys", "admin.token", "log.level":
+		"turn.bandwidth.per_allocation", "turn.bandwidth.total", "signaling.allowed_origins", "api.keys", "admin.token", "log.level":
 		return true
 	}
 	return false
@@ -127,6 +128,7 @@ func (d *Daemon) turnConfig() turn.Config {
 		External: d.external, RelayPorts: relay.PortRange{Min: t.RelayPorts.Min, Max: t.RelayPorts.Max},
 		Authority:            d.authority,
 		Quota:                turn.Quota(t.Quota),
+		Bandwidth:            bandwidthOf(d.config),
 		Peers:                turn.Peers{Allow: t.AllowPeers, Deny: t.DenyPeers},
 		MemberMay:            d.memberMay,
 		UnauthenticatedPerIP: t.Limits.UnauthenticatedPerIP,
@@ -136,6 +138,11 @@ func (d *Daemon) turnConfig() turn.Config {
 		IdleTimeout:          t.Limits.IdleTimeout,
 		Log:                  d.log,
 	}
+}
+
+func bandwidthOf(c *config.Config) turn.Bandwidth {
+	b := c.TURN.Bandwidth
+	return turn.Bandwidth{PerAllocation: int64(b.PerAllocation), Total: int64(b.Total)}
 }
 
 func (d *Daemon) signalingOptions() signaling.Options {

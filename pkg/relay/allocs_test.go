@@ -26,6 +26,10 @@ var packetPaths = []packetPath{
 	{"ChannelData down", toClient(peer4), down},
 	{"Data indication down", toClient(other4), down},
 	{"Data indication down, IPv6", toClient(peer6), down},
+	{"ChannelData up, limited", limited(wide, fromClient(channelData(0x4000, payload))), up},
+	{"ChannelData down, limited", limited(wide, toClient(peer4)), down},
+	{"short circuit, limited", limited(wide, shortCircuit(PortRange{}, bind)), short},
+	{"ChannelData up, over the limit", limited(1, fromClient(channelData(0x4000, payload))), nil},
 	{"short circuit to a channel", shortCircuit(PortRange{}, bind), short},
 	{"short circuit as Data indication", shortCircuit(testPorts, allow), short},
 	{"Binding", fromClient(message(typeBindingRequest, attr{0x0006, "user:name"})), nil},
@@ -76,6 +80,21 @@ func shortCircuit(ports PortRange, grant func(from, to *Session)) func(testing.T
 		from.Bind(0x4002, to.Relayed(), ReachRelayed, minute, minute)
 		grant(from, to)
 		return b, repeat(listener, clientA, channelData(0x4002, payload))
+	}
+}
+
+// wide is a limit, in bits per second, that no processor reaches.
+const wide = 1_000_000_000_000_000
+
+// limited sets both limits. One below a packet a minute is used up before the first step.
+func limited(rate int64, build func(testing.TB) (bed, func())) func(testing.TB) (bed, func()) {
+	return func(t testing.TB) (bed, func()) {
+		b, step := build(t)
+		b.SetBandwidth(rate, rate)
+		for rate < 100 && b.Stats().Dropped[DropBandwidth] == 0 {
+			step()
+		}
+		return b, step
 	}
 }
 

@@ -25,12 +25,13 @@ const (
 	DropUnauthorized      // a request without a valid credential: its address has had enough answers
 	DropEngine            // a control request that the engine did not answer
 	DropClosed            // the client or the relay has just gone
+	DropBandwidth         // over a bandwidth limit: of a session in this direction, or of the relay
 	dropReasons
 )
 
 var dropNames = [dropReasons]string{"none", "not_turn", "malformed", "unexpected", "no_allocation", "no_channel", "no_permission",
 	"peer_denied", "no_such_relay", "own_listener", "send_to_peer", "send_to_client", "queue_full", "control_busy", "control_big",
-	"unauthorized", "engine", "closed"}
+	"unauthorized", "engine", "closed", "bandwidth"}
 
 // String returns the reason's name in metrics.
 func (d Drop) String() string { return dropNames[d] }

@@ -87,7 +87,9 @@ type Relay struct {
 	byRelayed table // sessions by relayed address
 	forbidden atomic.Pointer[map[uint16]bool]
 	ports     ports
+	limits    atomic.Pointer[limits] // nil: none
 	retired   retired
+	total     bucket // last, away from what packets only read: all goroutines write it
 }
 
 // retired is the traffic of sessions that have ended.

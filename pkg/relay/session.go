@@ -38,7 +38,8 @@ type Session struct {
 	write  sync.Mutex // held by writers of routes
 	ended  atomic.Bool
 
-	up, down, short counter
+	up, down, short      counter
+	upBucket, downBucket bucket // from and to the client
 }
 
 // Relayed is the session's relayed transport address.
@@ -169,7 +170,7 @@ func (s *Session) sendIndication(batch udpio.Batch, p *udpio.Packet) Drop {
 func (s *Session) toPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort, reach Reach) Drop {
 	n := len(p.Payload())
 	if other := s.relay.byRelayed.get(peer); other != nil {
-		d := other.fromPeer(batch, p, s.relayed)
+		d := other.fromPeer(batch, p, s.relayed, &s.upBucket)
 		if d == DropNone {
 			s.short.add(n)
 		}
@@ -180,6 +181,8 @@ func (s *Session) toPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort
 		return DropNoSuchRelay
 	case reach == ReachHost && (*s.relay.forbidden.Load())[peer.Port()]:
 		return DropOwnListener
+	case !s.relay.withinBandwidth(n, &s.upBucket, nil):
+		return DropBandwidth
 	}
 	batch.Send(s.socket, p.Payload(), peer, &s.relay.drops[DropSendToPeer])
 	s.up.add(n)
@@ -189,21 +192,24 @@ func (s *Session) toPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort
 // Packet implements udpio.Handler for the relay socket.
 func (s *Session) Packet(batch udpio.Batch, _ udpio.Socket, p *udpio.Packet) {
 	n := len(p.Payload())
-	d := s.fromPeer(batch, p, p.From)
+	d := s.fromPeer(batch, p, p.From, nil)
 	if d == DropNone {
 		s.down.add(n)
 	}
 	s.relay.Drop(d)
 }
 
-// fromPeer takes the payload that peer sent to the relayed address to the client (RFC 8656 sections 11.6 and 12.6).
-func (s *Session) fromPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort) Drop {
-	r, now := s.routes.Load(), s.relay.clock.Load()
+// fromPeer takes the payload that peer sent to the relayed address to the client (RFC 8656 sections 11.6 and 12.6). up is the
+// bucket of a peer that is a session too. Nothing is charged for what the client has not permitted: strangers could use up its limit.
+func (s *Session) fromPeer(batch udpio.Batch, p *udpio.Packet, peer netip.AddrPort, up *bucket) Drop {
+	r, now, n := s.routes.Load(), s.relay.clock.Load(), len(p.Payload())
 	if _, ok := r.permit(peer.Addr(), now); !ok {
 		return DropPeerDenied
 	}
+	if !s.relay.withinBandwidth(n, up, &s.downBucket) {
+		return DropBandwidth
+	}
 	if c, ok := r.channelTo(peer, now); ok {
-		n := len(p.Payload())
 		h := p.Push(4)
 		binary.BigEndian.PutUint16(h, c.number)
 		binary.BigEndian.PutUint16(h[2:], uint16(n))

@@ -37,6 +37,7 @@ type Config struct {
 	RelayPorts relay.PortRange // zero: virtual relayed addresses
 	Authority  *credential.Authority
 	Quota      Quota
+	Bandwidth  Bandwidth
 	Peers      Peers
 	// MemberMay tells whether the user may have a permission for ip, which Peers allows. The control loop waits for it. Nil: always.
 	MemberMay func(user string, ip netip.Addr) bool
@@ -56,6 +57,12 @@ type Config struct {
 
 // Quota bounds allocations: 486 beyond it. 0 is no quota.
 type Quota struct{ PerUser, PerIP, Total int }
+
+// Bandwidth bounds what is relayed, in bits of payload a second; what is over it is dropped. 0 is no limit.
+type Bandwidth struct {
+	PerAllocation int64 // in each direction
+	Total         int64 // every packet counts once
+}
 
 // Peers says whom clients may reach beyond, or short of, the default.
 type Peers struct{ Allow, Deny []netip.Prefix }
@@ -123,6 +130,7 @@ func New(config Config) (*Server, error) {
 	s.relay = relay.New(relay.Config{Network: s.network, Addresses: relayAddresses(config.External, host), Ports: config.RelayPorts})
 	s.front = s.relay.NewFront(s.controlUDP)
 	s.SetQuota(config.Quota)
+	s.SetBandwidth(config.Bandwidth)
 	s.policy.Store(&policy{allow: config.Peers.Allow, deny: config.Peers.Deny, relayed: s.relay.IsRelayed, host: host})
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.abandon())
@@ -215,6 +223,9 @@ func (s *Server) Drain() { s.draining.Store(true) }
 
 // SetQuota replaces the quotas. Allocations beyond a smaller quota stay.
 func (s *Server) SetQuota(q Quota) { s.quota.Store(&q) }
+
+// SetBandwidth replaces the bandwidth limits, for allocations that there are too.
+func (s *Server) SetBandwidth(b Bandwidth) { s.relay.SetBandwidth(b.PerAllocation, b.Total) }
 
 // SetPeers replaces the peer lists for permissions from now on.
 func (s *Server) SetPeers(p Peers) {
