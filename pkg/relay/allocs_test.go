@@ -41,7 +41,7 @@ var packetPaths = []packetPath{
 func measuredSession(t testing.TB, b bed, client netip.AddrPort) (*Session, *fakeSocket) {
 	t.Helper()
 	listener := &fakeSocket{network: b.network, forget: true}
-	front := b.NewFront(func(udpio.Socket, netip.AddrPort, bool, []byte) {})
+	front := b.NewFront(func(udpio.Socket, netip.AddrPort, *Session, []byte) {})
 	listener.handler = front
 	s, _, err := b.Open(Request{Client: b.UDPClient(listener, client), Front: front})
 	if err != nil {

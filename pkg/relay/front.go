@@ -67,12 +67,12 @@ func (r *Relay) inputSTUN(batch udpio.Batch, p *udpio.Packet, s *Session) Verdic
 type Front struct {
 	relay    *Relay
 	sessions table
-	control  func(s udpio.Socket, from netip.AddrPort, known bool, request []byte)
+	control  func(s udpio.Socket, from netip.AddrPort, session *Session, request []byte)
 }
 
-// NewFront returns the handler for client-facing sockets. control is called with each control request and whether
-// its client has a session; it must not block, and keeps nothing of request.
-func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, known bool, request []byte)) *Front {
+// NewFront returns the handler for client-facing sockets. control is called with each control request and its client's session,
+// nil when it has none; it must not block, and keeps nothing of request.
+func (r *Relay) NewFront(control func(s udpio.Socket, from netip.AddrPort, session *Session, request []byte)) *Front {
 	f := &Front{relay: r, control: control}
 	f.sessions.init()
 	return f
@@ -85,7 +85,7 @@ func (f *Front) Packet(batch udpio.Batch, s udpio.Socket, p *udpio.Packet) {
 	case Reply:
 		batch.Send(s, p.Payload(), p.From, &f.relay.drops[DropSendToClient])
 	case Control:
-		f.control(s, p.From, session != nil, p.Payload())
+		f.control(s, p.From, session, p.Payload())
 	}
 }
 

@@ -77,7 +77,7 @@ func TestLoopback(t *testing.T) {
 	}{{"IPv4", "127.0.0.1:0", false}, {"IPv6", "[::1]:0", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			r, network := realRelay(t, testingRange(t))
-			front := r.NewFront(func(udpio.Socket, netip.AddrPort, bool, []byte) {})
+			front := r.NewFront(func(udpio.Socket, netip.AddrPort, *Session, []byte) {})
 			listener, err := network.Open(netip.MustParseAddrPort(tt.host), front, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -73,7 +73,8 @@ func (r *routes) living(now int64) *routes {
 	return next
 }
 
-// allow adds or replaces a permission; bind a channel. Both are for the one who builds the snapshot.
+// allow adds or replaces a permission; bind a channel, in place of any other one to its peer. Both are for the one who builds the
+// snapshot.
 func (r *routes) allow(p permit) {
 	i, ok := slices.BinarySearchFunc(r.permits, p.ip, func(p permit, ip netip.Addr) int { return p.ip.Compare(ip) })
 	if !ok {
@@ -83,6 +84,7 @@ func (r *routes) allow(p permit) {
 }
 
 func (r *routes) bind(c channel) {
+	r.channels = slices.DeleteFunc(r.channels, func(o channel) bool { return o.peer == c.peer && o.number != c.number })
 	i, ok := slices.BinarySearchFunc(r.channels, c.number, func(c channel, n uint16) int { return cmp.Compare(c.number, n) })
 	if !ok {
 		r.channels = slices.Insert(r.channels, i, channel{})

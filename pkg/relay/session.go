@@ -38,6 +38,9 @@ type Session struct {
 	write  sync.Mutex // held by writers of routes
 	ended  atomic.Bool
 
+	// Waiting is for who answers control requests: how many of the session's are on their way.
+	Waiting atomic.Int32
+
 	up, down, short      counter
 	upBucket, downBucket bucket // from and to the client
 }

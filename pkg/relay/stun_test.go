@@ -111,13 +111,16 @@ func TestBindingBoundsItsAnswer(t *testing.T) {
 	if got := string(p.Payload()); len(got) != len(want) || got[:len(got)-4] != want[:len(want)-4] {
 		t.Errorf("response %x", got)
 	}
+	if len(want) > udpio.MinSpace {
+		t.Errorf("the longest answer has %d bytes, a short request's packet has room for %d", len(want), udpio.MinSpace)
+	}
 }
 
 // TestFrontAnswersBinding goes through the socket that clients talk to.
 func TestFrontAnswersBinding(t *testing.T) {
 	b := newBed(t, testPorts)
 	var control []string
-	front := b.NewFront(func(_ udpio.Socket, from netip.AddrPort, _ bool, request []byte) {
+	front := b.NewFront(func(_ udpio.Socket, from netip.AddrPort, _ *Session, request []byte) {
 		control = append(control, fmt.Sprint(from, " ", string(request)))
 	})
 	s := &fakeSocket{network: b.network, handler: front}

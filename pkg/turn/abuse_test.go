@@ -150,12 +150,12 @@ func TestSpentAddressMakesRoom(t *testing.T) {
 	}
 	unsigned := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), overUDP).Raw
 	signed := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), overUDP, stun.NewShortTermIntegrity("x")).Raw
-	s.controlUDP(nil, greedy, false, unsigned)
+	s.controlUDP(nil, greedy, nil, unsigned)
 	if n := len(s.strangers); n != 0 {
 		t.Errorf("%d requests wait that can only get an answer that is used up", n)
 	}
 	for range controlQueue {
-		s.controlUDP(nil, greedy, false, signed)
+		s.controlUDP(nil, greedy, nil, signed)
 	}
 	if n := len(s.strangers); n != controlQueue/2+1 {
 		t.Errorf("%d requests of one address wait, want %d", n, controlQueue/2+1)
@@ -163,8 +163,66 @@ func TestSpentAddressMakesRoom(t *testing.T) {
 	if n := s.relay.Stats().Dropped[relay.DropUnauthorized]; n != controlQueue/2 {
 		t.Errorf("%d dropped, want the unsigned one and the other half", n)
 	}
-	s.controlUDP(nil, other, false, unsigned)
+	s.controlUDP(nil, other, nil, unsigned)
 	if n := len(s.strangers); n != controlQueue/2+2 {
 		t.Errorf("the other address found no room: %d wait", n)
 	}
+}
+
+// TestOneClientDoesNotFillTheQueue: requests of an allocation's 5-tuple, forged ones too, leave room for those of others.
+func TestOneClientDoesNotFillTheQueue(t *testing.T) {
+	s, err := New(Config{UDP: Off, TCP: Off, External: []netip.Addr{loopback}, Authority: start(t, nil).authority, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var greedy, other relay.Session
+	from := netip.MustParseAddrPort("192.0.2.1:5000")
+	for range 2 * sessionQueue {
+		s.controlUDP(nil, from, &greedy, []byte("a request"))
+	}
+	s.controlUDP(nil, from, &other, []byte("a request"))
+	if n := len(s.known); n != sessionQueue+1 {
+		t.Errorf("%d wait, want %d and the other's", n, sessionQueue)
+	}
+	if n := s.relay.Stats().Dropped[relay.DropControlBusy]; n != sessionQueue {
+		t.Errorf("%d dropped, want %d", n, sessionQueue)
+	}
+	for range sessionQueue + 1 {
+		s.recycle(<-s.known)
+	}
+	if n := greedy.Waiting.Load() + other.Waiting.Load(); n != 0 {
+		t.Errorf("%d count as waiting after all have been answered", n)
+	}
+}
+
+// TestStrangersGetATurn keeps the queue of clients with an allocation full all the time.
+func TestStrangersGetATurn(t *testing.T) {
+	s := start(t, nil)
+	full, stop, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			r, _ := s.copyRequest(&request{from: netip.MustParseAddrPort("192.0.2.1:5000"), bytes: []byte("no request")})
+			select {
+			case s.known <- r:
+			case <-stop:
+				return
+			}
+			if n == controlQueue {
+				close(full)
+			}
+		}
+	}()
+	<-full
+	s.dial(t, "udp").allocate()
+	s.wantAllocations(t, 1)
+	s.live.mu.Lock()
+	for _, a := range s.live.byKey {
+		a.expires.Store(time.Now().UnixNano())
+	}
+	s.live.mu.Unlock()
+	s.wantAllocations(t, 0)
+	close(stop)
+	<-done
 }

@@ -14,10 +14,11 @@ import (
 
 // request is a control request on its way from the packet path to the control loop.
 type request struct {
-	from   netip.AddrPort
-	socket udpio.Socket // where a UDP client's request came in
-	conn   *conn        // the connection of a stream client; nil over UDP
-	bytes  []byte       // from the server's pool
+	from    netip.AddrPort
+	socket  udpio.Socket   // where a UDP client's request came in
+	conn    *conn          // the connection of a stream client; nil over UDP
+	session *relay.Session // of a UDP client that has one
+	bytes   []byte         // from the server's pool
 }
 
 // key tells clients apart: the 5-tuple, and for streams the connection, since a port may be used again at once.

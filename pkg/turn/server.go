@@ -100,6 +100,11 @@ type Server struct {
 // controlQueue is how many control requests may wait in each queue; the engine does tens of thousands a second.
 const controlQueue = 1024
 
+const (
+	sessionQueue = 32 // of those, how many of one client with an allocation: a browser that restarts ICE sends about ten at once
+	knownInARow  = 16 // requests of clients with an allocation that go before everything else has a turn
+)
+
 // New opens the listeners. Its errors name the key of the address at fault.
 func New(config Config) (*Server, error) {
 	s := &Server{
@@ -285,18 +290,21 @@ func (s *Server) closeListeners() (err error) {
 }
 
 // controlUDP queues a control request that came over UDP. When the queue is full the request is dropped: its client repeats it
-// (RFC 8489 section 6.2.1), and media must not wait.
-func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, known bool, b []byte) {
-	queue := s.strangers
-	if known {
-		queue = s.known
-	}
-	// An address that has had all the 401 answers of this second gets no more, and makes room for others when it gets tight.
-	if !known && s.unprovenUDP.spent(from.Addr(), time.Now()) && (!isSigned(b) || len(queue) > controlQueue/2) {
-		s.relay.Drop(relay.DropUnauthorized)
+// (RFC 8489 section 6.2.1), and media must not wait. Nobody fills a queue alone: neither a client with an allocation, or who forges
+// its address, nor an address without one that has had all the 401 answers of this second.
+func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, session *relay.Session, b []byte) {
+	queue := s.known
+	if session == nil {
+		queue = s.strangers
+		if s.unprovenUDP.spent(from.Addr(), time.Now()) && (!isSigned(b) || len(queue) > controlQueue/2) {
+			s.relay.Drop(relay.DropUnauthorized)
+			return
+		}
+	} else if session.Waiting.Load() >= sessionQueue {
+		s.relay.Drop(relay.DropControlBusy)
 		return
 	}
-	r, ok := s.copyRequest(&request{from: from, socket: socket, bytes: b})
+	r, ok := s.copyRequest(&request{from: from, socket: socket, session: session, bytes: b})
 	if !ok {
 		return
 	}
@@ -331,28 +339,38 @@ func (s *Server) copyRequest(r *request) (*request, bool) {
 		s.relay.Drop(relay.DropControlBig)
 		return nil, false
 	}
+	if r.session != nil {
+		r.session.Waiting.Add(1)
+	}
 	buf := s.buffers.Get().(*[maxControlFrame]byte)
 	r.bytes = buf[:copy(buf[:], r.bytes)]
 	return r, true
 }
 
 func (s *Server) recycle(r *request) {
+	if r.session != nil {
+		r.session.Waiting.Add(-1)
+	}
 	s.buffers.Put((*[maxControlFrame]byte)(r.bytes[:maxControlFrame]))
 }
 
-// controlLoop answers control requests, one at a time, those of clients with an allocation first, and ends allocations whose time
-// is over, until ctx ends.
+// controlLoop answers control requests, one at a time, and ends allocations whose time is over, until ctx ends. Clients with an
+// allocation go first, but never so that nothing else gets its turn.
 func (s *Server) controlLoop(ctx context.Context) {
 	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
 	defer second.Stop()
 	defer minute.Stop()
-	for {
-		select {
-		case r := <-s.known:
-			s.handle(r)
-			continue
-		default:
+	for inARow := 0; ; {
+		if inARow < knownInARow {
+			select {
+			case r := <-s.known:
+				s.handle(r)
+				inARow++
+				continue
+			default:
+			}
 		}
+		inARow = 0
 		select {
 		case r := <-s.known:
 			s.handle(r)

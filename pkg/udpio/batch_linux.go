@@ -111,7 +111,7 @@ func (in *inbox) segmentSize(i int) int {
 
 // take makes b a packet of its own; false when there is no memory for it at the moment.
 func (in *inbox) take(from netip.AddrPort, b []byte) bool {
-	end := in.cut + Headroom + len(b) + tailroom
+	end := in.cut + Headroom + max(len(b), MinSpace) + tailroom
 	if end > len(in.segments) {
 		return false
 	}
@@ -223,10 +223,10 @@ func (o *outbox) flushSocket(s *loopSocket, from int) {
 	if s.loop != o.loop {
 		s.use.RLock()
 		defer s.use.RUnlock()
-		if s.closed {
-			o.discard(s, from)
-			return
-		}
+	}
+	if s.closed {
+		o.discard(s, from)
+		return
 	}
 	groups, vectors := 0, 0
 	for i := from; i < len(o.waiting); i++ {
@@ -284,8 +284,11 @@ func (o *outbox) sendGroups(s *loopSocket, groups int) {
 	}
 	if groups == 1 && o.groups[0].n == 1 {
 		h := &o.headers[0].Msghdr
-		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len),
-			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(h.Name)), uintptr(h.Namelen))
+		errno := unix.EINTR
+		for errno == unix.EINTR {
+			_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len),
+				unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(h.Name)), uintptr(h.Namelen))
+		}
 		if errno != 0 {
 			o.groups[0].lost.Add(1)
 		}

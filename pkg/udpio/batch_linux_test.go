@@ -169,6 +169,41 @@ func TestMerged(t *testing.T) {
 	}
 }
 
+// TestClosedSocket sends through a socket of the same loop that has been closed and whose descriptor is another file's.
+func TestClosedSocket(t *testing.T) {
+	l, err := newLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	s, lost := openOn(t, l), &atomic.Uint64{}
+	fd := s.(*loopSocket).fd
+	s.Close()
+	l.obey()
+	stranger, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stranger[0])
+	defer unix.Close(stranger[1])
+	if stranger[0] != fd && stranger[1] != fd {
+		if err := unix.Dup3(stranger[0], fd, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+	}
+	l.out.Send(s, []byte("media of a client"), netip.MustParseAddrPort("127.0.0.1:9"), lost)
+	l.flush()
+	for _, end := range stranger {
+		if n, _, err := unix.Recvfrom(end, make([]byte, 100), unix.MSG_DONTWAIT); err != unix.EAGAIN {
+			t.Errorf("a stranger got %d bytes (%v)", n, err)
+		}
+	}
+	if lost.Load() != 1 {
+		t.Errorf("%d lost, want 1", lost.Load())
+	}
+}
+
 // openOn opens a socket that hands over every datagram on its own.
 func openOn(t *testing.T, l *loop) Socket {
 	t.Helper()

@@ -50,33 +50,28 @@ func (m *meter) add(began, now time.Time, window time.Duration) (share int64, ov
 	return share, true
 }
 
-// lend hands the loop to its host and waits until it comes back; false when the host does not take it.
-func (l *loop) lend() (lent bool, err error) {
-	if l.host == nil {
-		return false, nil
-	}
-	if lent, err = l.host.take(l); lent {
+// lend hands the loop to its host and waits until it comes back, if the host takes it.
+func (l *loop) lend() {
+	if l.host != nil && l.host.take(l) {
 		<-l.returned
 		l.meter = meter{since: time.Now()}
 	}
-	return lent, err
 }
 
-// take makes the host serve l from now on.
-func (h *loop) take(l *loop) (bool, error) {
+// take makes the host serve l from now on. It does not when it has enough to do, or when the system has no memory for it.
+func (h *loop) take(l *loop) bool {
 	h.lending.mu.Lock()
 	defer h.lending.mu.Unlock()
 	lately := int64(time.Since(h.lending.since) - guestWindow)
 	if h.lending.closed || h.lending.busy.Load() > lately {
-		return false, nil
+		return false
 	}
-	l.lent.Store(true) // before the host can see an event of it
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.epoll)}
-	if err := unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, l.epoll, &event); err != nil {
-		l.lent.Store(false)
-		return false, os.NewSyscallError("epoll_ctl", err)
+	if unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, l.epoll, &event) != nil {
+		return false
 	}
-	return true, nil
+	l.lent.Store(true) // only now: the host gives back what is lent. Until then it leaves events of the loop alone, and sees them again.
+	return true
 }
 
 // serveGuest does l's work in the host's goroutine.
@@ -107,8 +102,7 @@ func (h *loop) giveBack(l *loop) error {
 func (l *loop) balance(began time.Time) error {
 	if l.host != nil {
 		if share, over := l.meter.add(began, time.Now(), guestWindow); over && share < quietShare {
-			_, err := l.lend()
-			return err
+			l.lend()
 		}
 		return nil
 	}

@@ -118,3 +118,41 @@ func TestLentAtTheEnd(t *testing.T) {
 		ns.Wait()
 	}
 }
+
+// TestTakeAndGiveBack has a busy host give back a guest at every moment while it is lent.
+func TestTakeAndGiveBack(t *testing.T) {
+	host, err := newLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.close()
+	guest, err := newLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guest.close()
+	guest.host, host.lending.guests[int32(guest.epoll)] = host, guest
+	const times = 5000
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; n < times; {
+			host.lending.busy.Store(0)
+			if guest.host.take(guest) {
+				<-guest.returned
+				n++
+			}
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		host.meter = meter{since: time.Now().Add(-2 * hostWindow), busy: 2 * hostWindow}
+		if err := host.balance(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -218,9 +218,7 @@ func (l *loop) run() error {
 		return err
 	}
 	poll := l.poll // made once: a method value allocates
-	if _, err := l.lend(); err != nil {
-		return err
-	}
+	l.lend()
 	for !l.stopped {
 		if err := set.Read(poll); err != nil {
 			return err
@@ -297,15 +295,15 @@ func (l *loop) obey() {
 	}
 }
 
-// batchesAtOnce bounds how long one busy socket keeps the others of its loop waiting.
-const batchesAtOnce = 4
+// datagramsAtOnce bounds how long one busy socket keeps the others of its loop waiting; what one read brought is always handled.
+const datagramsAtOnce = 4 * batchSize
 
 // roomToRead is how many free packets a read is worth.
 const roomToRead = 16
 
 // receive reads batches from s and has them handled. What comes of them goes out when the inbox is full, or at the end of the round.
 func (l *loop) receive(s *loopSocket) {
-	for range batchesAtOnce {
+	for handled := 0; handled < datagramsAtOnce; {
 		room := batchSize - l.in.used
 		if room < roomToRead {
 			l.flush()
@@ -315,9 +313,10 @@ func (l *loop) receive(s *loopSocket) {
 		packets := l.in.read(s.fd)
 		for i := range packets {
 			if size := l.in.segmentSize(first + i); size > 0 {
-				l.cut(s, &packets[i], size)
+				handled += l.cut(s, &packets[i], size)
 			} else {
 				s.handler.Packet(&l.out, s, &packets[i])
+				handled++
 			}
 		}
 		if len(packets) < room {
@@ -326,8 +325,8 @@ func (l *loop) receive(s *loopSocket) {
 	}
 }
 
-// cut has the datagrams that p was put together from handled one by one. The last may be shorter.
-func (l *loop) cut(s *loopSocket, p *Packet, size int) {
+// cut has the datagrams that p was put together from handled one by one, and returns how many they were. The last may be shorter.
+func (l *loop) cut(s *loopSocket, p *Packet, size int) (handled int) {
 	for rest := p.Payload(); len(rest) > 0; {
 		n := min(size, len(rest))
 		if !l.in.take(p.From, rest[:n]) {
@@ -337,7 +336,9 @@ func (l *loop) cut(s *loopSocket, p *Packet, size int) {
 		}
 		s.handler.Packet(&l.out, s, &l.in.segment)
 		rest = rest[n:]
+		handled++
 	}
+	return handled
 }
 
 // flush sends what has been gathered; the packets that it was made of are free then.

@@ -18,6 +18,9 @@ const Headroom = 64
 // tailroom pads a payload to a multiple of four after it was received.
 const tailroom = 4
 
+// MinSpace is the least that Space of a received packet has, in bytes, however short the payload: room for an answer in its place.
+const MinSpace = 128
+
 // MaxPayload is the largest UDP payload in bytes.
 const MaxPayload = 65535 - 8
 
