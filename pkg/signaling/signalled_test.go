@@ -31,6 +31,18 @@ func (s *server) reaches(p *peer, want ...string) {
 	}
 }
 
+// remembered is how many addresses are kept of what the member signalled.
+func (t *told) remembered(tb testing.TB, id string) int {
+	tb.Helper()
+	s := t.seat(id)
+	s.told.mu.Lock()
+	defer s.told.mu.Unlock()
+	if s.order.Len() != len(s.addresses) {
+		tb.Errorf("%d addresses in order, %d to look up", s.order.Len(), len(s.addresses))
+	}
+	return len(s.addresses)
+}
+
 // three members of a room with room permissions, and one of another room; every roster message has been read.
 func three(s *server) (ann, bob, cid, stranger *peer) {
 	s.t.Helper()
@@ -70,14 +82,33 @@ func TestMaySend(t *testing.T) {
 	bob.send(&Signal{To: bob.id(), Data: json.RawMessage(`"` + host("192.0.2.3") + `"`)})
 	bob.expectError(CodeNoSuchMember, "signal")
 	s.reaches(bob, "192.0.2.1", "2001:db8::1")
-	s.hub.told.mu.Lock()
-	if n := len(s.hub.told.seats[eve.id()].addresses) + len(s.hub.told.seats[bob.id()].addresses); n != 0 {
+	if n := s.hub.told.remembered(t, eve.id()) + s.hub.told.remembered(t, bob.id()); n != 0 {
 		t.Errorf("%d addresses are remembered that were told nobody", n)
 	}
-	s.hub.told.mu.Unlock()
 	if s.hub.MaySend("nobody", netip.MustParseAddr("192.0.2.1")) {
 		t.Error("who is no member may send")
 	}
+}
+
+// TestBroadcastsCountForLaterMembers, and signals to others do not, nor what a member broadcast that has left.
+func TestBroadcastsCountForLaterMembers(t *testing.T) {
+	s := newServer(t, Options{RoomPermissions: true})
+	ann, bob, cid, _ := three(s)
+	ann.tells(bob, "192.0.2.1")
+	ann.tells(bob, "192.0.2.2") // first to one member, then to everybody
+	ann.send(&Broadcast{Data: json.RawMessage(`["` + host("2001:db8::1") + `","` + host("192.0.2.2") + `"]`)})
+	expect[*BroadcastFrom](bob)
+	ann.tells(bob, "2001:db8::1") // the other way round
+	bob.send(&Leave{})
+	expect[*MemberLeft](ann)
+	dan := s.join("r", "Dan")
+	expect[*MemberJoined](ann)
+	s.reaches(dan, "192.0.2.2", "2001:db8::1")
+	s.reaches(ann)
+	ann.send(&Leave{})
+	expect[*MemberLeft](dan)
+	s.reaches(dan)
+	s.reaches(cid)
 }
 
 func TestMaySendWithoutTheOption(t *testing.T) {
@@ -85,7 +116,7 @@ func TestMaySendWithoutTheOption(t *testing.T) {
 	ann, bob, _, _ := three(s)
 	ann.tells(bob, "192.0.2.1")
 	s.reaches(bob, "192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1")
-	if s.hub.told.seats[ann.id()].addresses != nil {
+	if s.hub.told.remembered(t, ann.id()) != 0 {
 		t.Error("addresses are remembered that nobody asks for")
 	}
 }
@@ -114,11 +145,9 @@ func TestAddressesAreForgotten(t *testing.T) {
 			cid.send(&Leave{}) // what it was told is of no use any more
 			expect[*MemberLeft](ann)
 			expect[*MemberLeft](ann)
-			s.hub.told.mu.Lock()
-			if left := s.hub.told.seats[ann.id()].addresses; len(left) != 0 {
-				t.Errorf("still kept for members that have left: %v", left)
+			if n := s.hub.told.remembered(t, ann.id()); n != 0 {
+				t.Errorf("%d addresses are still kept for members that have left", n)
 			}
-			s.hub.told.mu.Unlock()
 			ann.send(&Leave{})
 			eve.send(&Leave{})
 			book.waitReleased(4)
@@ -165,9 +194,7 @@ func TestAddressesAreBounded(t *testing.T) {
 	}
 	ann.send(&Signal{To: bob.id(), Data: json.RawMessage(encoded(t, flood))})
 	expect[*SignalFrom](bob)
-	s.hub.told.mu.Lock()
-	defer s.hub.told.mu.Unlock()
-	if n := len(s.hub.told.seats[ann.id()].addresses); n != 2 {
+	if n := s.hub.told.remembered(t, ann.id()); n != 2 {
 		t.Errorf("%d addresses are remembered, want 2", n)
 	}
 }
@@ -218,6 +245,83 @@ func TestToldByMany(t *testing.T) {
 	members.Wait()
 	if len(told.seats) != 0 || len(told.rooms) != 0 {
 		t.Errorf("still there: %v, %v", told.seats, told.rooms)
+	}
+}
+
+// TestRoomsDoNotWaitForEachOther: nothing that is done in one room needs what another one holds.
+func TestRoomsDoNotWaitForEachOther(t *testing.T) {
+	told, held, free := newTold(true, 4), &room{name: "held"}, &room{name: "free"}
+	told.enter(held, "eve")
+	told.enter(free, "ann")
+	told.enter(free, "bob")
+	in := told.seat("eve").told
+	in.mu.Lock()
+	waiting, done := make(chan struct{}), make(chan bool, 1)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer in.mu.Unlock()
+	all.Go(func() {
+		close(waiting)
+		told.leave("eve")
+	})
+	all.Go(func() { told.learn("eve", "", []byte(encoded(t, host("192.0.2.9")))) })
+	<-waiting
+	go func() {
+		told.enter(free, "cid")
+		told.learn("ann", "", []byte(encoded(t, host("192.0.2.1"))))
+		may := told.maySend("cid", netip.MustParseAddr("192.0.2.1"))
+		told.leave("bob")
+		done <- may
+	}()
+	select {
+	case may := <-done:
+		if !may {
+			t.Error("what was told in the free room is not known")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a room waits for another one")
+	}
+}
+
+// TestFloodsAreBounded has members signal without end, among others that come, ask and go. What is true throughout stays true for
+// those who ask, in this room and in another, and nothing is kept beyond the limit.
+func TestFloodsAreBounded(t *testing.T) {
+	const limit, rounds = 16, 200
+	told, flooded, calm, messages := newTold(true, limit), &room{name: "flooded"}, &room{name: "calm"}, floods(t, limit)
+	kept := netip.MustParseAddr("192.0.2.1")
+	for id, r := range map[string]*room{"ann": calm, "bob": calm, "cid": flooded, "dan": flooded, "0": flooded, "1": flooded, "2": flooded} {
+		told.enter(r, id)
+	}
+	told.learn("ann", "bob", []byte(encoded(t, host(kept.String()))))
+	told.learn("cid", "dan", []byte(encoded(t, host(kept.String()))))
+	var all sync.WaitGroup
+	for i, to := range []string{"", "dan", "guest"} {
+		all.Go(func() {
+			for n := range rounds {
+				told.learn(strconv.Itoa(i), to, messages[n%len(messages)])
+			}
+		})
+	}
+	all.Go(func() {
+		for range rounds {
+			told.enter(flooded, "guest")
+			told.learn("guest", "", messages[0])
+			told.leave("guest")
+		}
+	})
+	all.Go(func() {
+		for range rounds {
+			if !told.maySend("bob", kept) || !told.maySend("dan", kept) || told.maySend("ann", kept) || told.maySend("0", kept) {
+				t.Error("a flood has changed what others were told")
+				return
+			}
+		}
+	})
+	all.Wait()
+	for id, want := range map[string]int{"0": limit, "1": limit, "2": 0, "ann": 1, "cid": 1} {
+		if n := told.remembered(t, id); n != want {
+			t.Errorf("%d addresses of %s are remembered, want %d", n, id, want)
+		}
 	}
 }
 

@@ -34,10 +34,20 @@ func run(t testing.TB, line string) string {
 	return string(output)
 }
 
+// hasIPv6 reports whether the kernel does: with ipv6.disable=1 it does not.
+func hasIPv6() bool {
+	_, err := os.Stat("/proc/sys/net/ipv6/conf")
+	return err == nil
+}
+
 // ownAddresses gives this machine the daemon's public addresses.
 func ownAddresses(t testing.TB) {
 	t.Helper()
-	for _, address := range []string{own4.String() + "/32", own6.String() + "/128"} {
+	addresses := []string{own4.String() + "/32"}
+	if hasIPv6() {
+		addresses = append(addresses, own6.String()+"/128")
+	}
+	for _, address := range addresses {
 		run(t, "ip addr add "+address+" dev lo")
 		t.Cleanup(func() { run(t, "ip addr del "+address+" dev lo") })
 	}
@@ -66,10 +76,13 @@ func newSite(t testing.TB) *site {
 	s.inside(noDuplicateDetection)
 	run(t, fmt.Sprintf("ip link add %s type veth peer name eth0 netns %s", s.device, s.name))
 	run(t, fmt.Sprintf("ip addr add %v/24 dev %s", s.ip4.Prev(), s.device))
-	run(t, fmt.Sprintf("ip addr add %v/64 dev %s nodad", s.ip6.Prev(), s.device))
 	run(t, "ip link set "+s.device+" up")
-	for _, line := range []string{"link set lo up", fmt.Sprintf("addr add %v/24 dev eth0", s.ip4), fmt.Sprintf("addr add %v/64 dev eth0 nodad", s.ip6),
-		"link set eth0 up", fmt.Sprintf("route add default via %v", s.ip4.Prev()), fmt.Sprintf("-6 route add default via %v", s.ip6.Prev())} {
+	lines := []string{"link set lo up", fmt.Sprintf("addr add %v/24 dev eth0", s.ip4), "link set eth0 up", fmt.Sprintf("route add default via %v", s.ip4.Prev())}
+	if hasIPv6() {
+		run(t, fmt.Sprintf("ip addr add %v/64 dev %s nodad", s.ip6.Prev(), s.device))
+		lines = append(lines, fmt.Sprintf("addr add %v/64 dev eth0 nodad", s.ip6), fmt.Sprintf("-6 route add default via %v", s.ip6.Prev()))
+	}
+	for _, line := range lines {
 		run(t, "ip -n "+s.name+" "+line)
 	}
 	return s

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,21 +88,30 @@ func StartUnder(t testing.TB, wrapper []string, settings ...string) *Daemon {
 		t.Fatal(err)
 	}
 	d.command.Stdout, d.command.Stderr = writer, writer
-	err = d.command.Start()
+	endWithUs(d.command)
+	started := make(chan error)
+	go d.run(reader, started)
+	err = <-started
 	writer.Close()
 	if err != nil {
-		reader.Close()
 		t.Fatal(err)
 	}
-	go d.follow(reader)
 	t.Cleanup(d.finish)
 	d.waitReady()
 	return d
 }
 
-func (d *Daemon) follow(output io.ReadCloser) {
+// run keeps the thread on which the daemon is started, see endWithUs, until the daemon has ended.
+func (d *Daemon) run(output io.ReadCloser, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	defer close(d.exited)
 	defer output.Close()
+	err := d.command.Start()
+	started <- err
+	if err != nil {
+		return
+	}
 	lines := bufio.NewScanner(output)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
