@@ -48,6 +48,9 @@ type Session struct {
 // Relayed is the session's relayed transport address.
 func (s *Session) Relayed() netip.AddrPort { return s.relayed }
 
+// Socket is the relay socket; nil when the relayed address is virtual.
+func (s *Session) Socket() udpio.Socket { return s.socket }
+
 // Traffic is what the session has relayed so far.
 func (s *Session) Traffic() Traffic {
 	return Traffic{Up: s.up.count(), Down: s.down.count(), ShortCircuit: s.short.count()}

@@ -33,6 +33,12 @@ type testServer struct {
 // start runs a server until the test ends. change edits the configuration before.
 func start(t *testing.T, change func(*Config)) *testServer {
 	t.Helper()
+	return startWith(t, change, func(*Server) {})
+}
+
+// startWith also edits the server before it runs.
+func startWith(t *testing.T, change func(*Config), edit func(*Server)) *testServer {
+	t.Helper()
 	authority, err := credential.New("maitred", []string{"first", "second"})
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +54,7 @@ func start(t *testing.T, change func(*Config)) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	edit(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -6,15 +6,30 @@ import (
 
 // outQueue holds what a stream client has not read yet, as one run of framed messages, so that writing takes one system call
 // however many there are. It is bounded: when a client reads too slowly, its oldest media goes first.
+//
+// One goroutine at a time writes: whoever flushes, as long as the kernel takes everything at once, and after that the connection's
+// writer, until there is nothing left.
 type outQueue struct {
-	ready chan struct{} // has an element while there is something to write, or the queue is closed
+	ready chan struct{} // has an element when the writer has been called, or the queue is closed
 
 	mu      sync.Mutex
+	state   outState
 	pending []byte
-	spare   []byte // the buffer that take gave back
+	rest    []byte // what the flusher left to the writer; goes before pending
+	spare   []byte // the buffer for what comes while pending is being written
 	closed  bool
 	limit   int // bytes
 }
+
+// outState says who is to write next.
+type outState uint8
+
+const (
+	outIdle   outState = iota // nobody: there is nothing
+	outDue                    // whoever put the first message flushes
+	outBusy                   // somebody is flushing
+	outWriter                 // the writer
+)
 
 // keepBuffer is the capacity in bytes that an idle queue may hold on to.
 const keepBuffer = 16 << 10
@@ -23,30 +38,32 @@ func newOutQueue(limit int) *outQueue {
 	return &outQueue{limit: limit, ready: make(chan struct{}, 1)}
 }
 
-// put appends a message with its padding. It returns how many media messages were thrown away to make room, and whether there
-// was room at all.
-func (q *outQueue) put(b []byte) (dropped int, ok bool) {
+// put appends a message with its padding. It returns how many media messages were thrown away to make room, whether there was
+// room at all, and whether the caller has to see to it that the queue is flushed.
+func (q *outQueue) put(b []byte) (dropped int, flush, ok bool) {
 	_, padded, err := frameSize(b)
 	if err != nil || padded < len(b) {
-		return 0, false
+		return 0, false, false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return 0, false
+		return 0, false, false
 	}
 	if len(q.pending)+padded > q.limit {
 		dropped = q.thinLocked()
 	}
 	if len(q.pending)+padded > q.limit {
-		return dropped, false
+		return dropped, false, false
 	}
 	q.pending = append(q.pending, b...)
 	for range padded - len(b) {
 		q.pending = append(q.pending, 0)
 	}
-	q.signal()
-	return dropped, true
+	if flush = q.state == outIdle; flush {
+		q.state = outDue
+	}
+	return dropped, flush, true
 }
 
 // thinLocked throws the older half of the queue's media away: half, so that a slow client does not cost a pass for every packet.
@@ -73,6 +90,64 @@ func (q *outQueue) thinLocked() (dropped int) {
 // isMedia tells whether the message is ChannelData or a Data indication (RFC 8656 section 11.4).
 func isMedia(b []byte) bool { return b[0]>>6 == 1 || b[0] == 0 && b[1] == 0x17 }
 
+// flushRounds bounds how long a flusher goes on with what others put in while it writes.
+const flushRounds = 2
+
+// flush writes what there is to d. What it does not take is left to the writer, which also learns of errors that way. It is called by
+// whoever put told to; a nil d leaves all to the writer.
+func (q *outQueue) flush(d *direct) {
+	var b []byte
+	for range flushRounds {
+		if d == nil {
+			break
+		}
+		if b = q.begin(b); len(b) == 0 {
+			return
+		}
+		if n := d.write(b); n < len(b) {
+			q.call(b[:copy(b, b[n:])])
+			return
+		}
+	}
+	q.call(b[:0])
+}
+
+// begin returns what there is to flush. written is what has been flushed already, nil at first.
+func (q *outQueue) begin(written []byte) (b []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.keepLocked(written)
+	if len(q.pending) == 0 {
+		q.state = outIdle
+		return nil
+	}
+	q.state = outBusy
+	return q.swapLocked()
+}
+
+// call makes the writer go on with rest.
+func (q *outQueue) call(rest []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.rest, q.state = rest, outWriter
+		q.signal()
+	}
+}
+
+// keepLocked takes a buffer back that has been written.
+func (q *outQueue) keepLocked(written []byte) {
+	if c := cap(written); c > 0 && c <= keepBuffer && !q.closed {
+		q.spare = written[:0]
+	}
+}
+
+// swapLocked takes all that is pending.
+func (q *outQueue) swapLocked() (b []byte) {
+	b, q.pending, q.spare = q.pending, q.spare, nil
+	return b
+}
+
 func (q *outQueue) signal() {
 	select {
 	case q.ready <- struct{}{}:
@@ -80,22 +155,38 @@ func (q *outQueue) signal() {
 	}
 }
 
-// take waits for messages and returns all there are; false when the queue is closed. written is the buffer of the last call.
+// take waits until the writer is called and returns all there is, again and again until there is nothing; false when the queue is
+// closed. written is the buffer of the last call.
 func (q *outQueue) take(written []byte) (b []byte, ok bool) {
-	for range q.ready {
-		q.mu.Lock()
-		if cap(written) <= keepBuffer {
-			q.spare = written[:0]
+	for {
+		b, ok = q.takeNow(written)
+		if len(b) > 0 || !ok {
+			return b, ok
 		}
-		b, q.pending, q.spare = q.pending, q.spare, nil
-		closed := q.closed
-		q.mu.Unlock()
-		if len(b) > 0 || closed {
-			return b, !closed
-		}
-		written = b
+		written = nil
+		<-q.ready
 	}
-	return nil, false
+}
+
+func (q *outQueue) takeNow(written []byte) (b []byte, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, false
+	}
+	q.keepLocked(written)
+	if q.state != outWriter {
+		return nil, true
+	}
+	if b, q.rest = q.rest, nil; len(b) > 0 {
+		return b, true
+	}
+	q.keepLocked(b)
+	if b = q.swapLocked(); len(b) == 0 {
+		q.keepLocked(b)
+		q.state = outIdle
+	}
+	return b, true
 }
 
 func (q *outQueue) setLimit(limit int) {
@@ -114,6 +205,6 @@ func (q *outQueue) isClosed() bool {
 func (q *outQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.closed, q.pending = true, nil
+	q.closed, q.pending, q.rest = true, nil, nil
 	q.signal()
 }

@@ -81,6 +81,7 @@ type Server struct {
 	known     chan *request  // control requests of clients that have an allocation
 	strangers chan *request  // and of those that have none
 	buffers   sync.Pool      // *[maxControlFrame]byte
+	inbounds  inbounds
 	metrics   metrics
 	nonces    nonceBinder
 
@@ -109,7 +110,8 @@ const (
 func New(config Config) (*Server, error) {
 	s := &Server{
 		config: config, log: config.Log, metrics: newMetrics(), nonces: newNonceBinder(),
-		known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue),
+		inbounds: newInbounds(),
+		known:    make(chan *request, controlQueue), strangers: make(chan *request, controlQueue),
 		live:           allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
 		conns:          conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},
 		unprovenUDP:    newAddressLimiter(config.UnauthenticatedPerIP),

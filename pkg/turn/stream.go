@@ -23,18 +23,34 @@ const (
 	strangerQueue = 8 << 10
 )
 
-// conn is a client on a stream. The reader feeds the packet path; a writer of its own empties the queue.
+// conn is a client on a stream. The reader feeds the packet path; while the client has an allocation and sends media only, the event loop
+// of its relay socket reads in its place, so that no goroutine has to wake up for it. What goes to the client is gathered in a queue and written by
+// whoever put it there, once its batch is over, as far as that takes no waiting; the rest is for a writer of the connection's own.
 type conn struct {
 	// fixed after construction
-	id     uint64
-	server *Server
-	net    net.Conn
-	addr   netip.AddrPort
-	out    *outQueue
+	id      uint64
+	server  *Server
+	net     net.Conn
+	addr    netip.AddrPort
+	out     *outQueue
+	direct  *direct       // nil where only the connection's own goroutines can read and write
+	watcher udpio.Watcher // nil where nobody else can read
 
 	mu      sync.Mutex
 	session *relay.Session // nil without an allocation
 	gone    bool           // the reader has ended; no session is taken on any more
+
+	lent lentReader
+}
+
+// lentReader is the reader's state while the event loop has it.
+type lentReader struct {
+	back chan struct{} // has an element when the reader has been given back
+
+	mu      sync.Mutex // held while the loop reads; never taken with conn.mu held
+	frames  *frameReader
+	stop    func() // ends the watch; nil while the reader is not lent
+	control []byte // the control request that the reader is given back for
 }
 
 // conns are all open connections, with the count for each address that the limit needs.
@@ -79,7 +95,11 @@ func (s *Server) serveStream(ctx context.Context, nc net.Conn) {
 		return
 	}
 	port := uint16(nc.RemoteAddr().(*net.TCPAddr).Port)
-	c := &conn{server: s, net: nc, addr: netip.AddrPortFrom(addr.Unmap(), port), out: newOutQueue(strangerQueue)}
+	c := &conn{server: s, net: nc, addr: netip.AddrPortFrom(addr.Unmap(), port), out: newOutQueue(strangerQueue), direct: newDirect(nc)}
+	c.lent.back = make(chan struct{}, 1)
+	if c.direct != nil {
+		c.watcher, _ = s.network.(udpio.Watcher) // the portable network is none
+	}
 	if ok, closed := s.conns.add(c, s.config.ConnectionsPerIP); closed {
 		nc.Close()
 		return
@@ -127,7 +147,7 @@ func (cs *conns) closeAll() {
 	cs.mu.Lock()
 	cs.closed = true
 	for c := range cs.open {
-		c.net.Close()
+		c.close()
 	}
 	cs.mu.Unlock()
 	cs.wait.Wait()
@@ -138,7 +158,7 @@ func (c *conn) serve(ctx context.Context) {
 	defer c.server.conns.remove(c)
 	var g errgroup.Group
 	g.Go(func() error {
-		defer c.net.Close()
+		defer c.close()
 		return c.writeLoop()
 	})
 	err := c.readLoop(ctx)
@@ -149,34 +169,130 @@ func (c *conn) serve(ctx context.Context) {
 		c.server.end(a, &endLost)
 	}
 	c.out.close()
-	c.net.Close()
+	c.close()
 	c.server.log.Debug("TURN connection ended", "client", c.addr, "read", err, "write", g.Wait())
 }
 
 func (c *conn) readLoop(ctx context.Context) error {
 	frames := newFrameReader(c.net)
 	for {
-		s, err := c.next()
+		s, m, err := c.message(frames)
 		if err != nil {
 			return err
 		}
-		limit := maxControlFrame
-		if s != nil {
-			limit = maxFrame + 3
-		}
-		p, err := frames.next(limit)
+		control, err := c.deliver(frames, s, m)
 		if err != nil {
 			return err
 		}
-		p.From = c.addr
-		switch c.server.relay.Input(udpio.Immediate, p, s) {
-		case relay.Reply:
-			c.server.relay.Drop(c.Write(udpio.Immediate, p.Payload()))
-		case relay.Control:
-			// A stream client does not repeat a request that is lost, so this one waits; it holds up nobody else.
-			c.server.submit(ctx, &request{from: c.addr, conn: c, bytes: p.Payload()})
+		for {
+			if control != nil {
+				// A stream client does not repeat a request that is lost, so this one waits; it holds up nobody else.
+				c.server.submit(ctx, &request{from: c.addr, conn: c, bytes: control})
+			}
+			if !c.lend(frames) {
+				break
+			}
+			<-c.lent.back
+			if control = c.lent.control; control == nil {
+				break // an error, which comes up again here, or an idle client
+			}
 		}
 	}
+}
+
+// message waits for the next message and returns it with the session that it belongs to.
+func (c *conn) message(frames *frameReader) (s *relay.Session, m []byte, err error) {
+	if s, err = c.next(); err != nil {
+		return nil, nil, err
+	}
+	limit := maxControlFrame
+	if s != nil {
+		limit = maxFrame + 3
+	}
+	m, err = frames.next(limit)
+	return s, m, err
+}
+
+// deliver hands m and the messages that have been read behind it to the packet path. It returns the first control request among
+// them, good until the next message.
+func (c *conn) deliver(frames *frameReader, s *relay.Session, m []byte) (control []byte, err error) {
+	in := c.server.inbounds.borrow()
+	defer c.server.inbounds.giveBack(in)
+	for {
+		p := in.packet(m)
+		p.From = c.addr
+		switch c.server.relay.Input(in, p, s) {
+		case relay.Reply:
+			c.server.relay.Drop(c.Write(in, p.Payload()))
+		case relay.Control:
+			return m, nil
+		}
+		if !frames.ready() {
+			return nil, nil
+		}
+		if s, m, err = c.message(frames); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lend has the event loop read from now on; false when it cannot, or there is nothing but control to expect.
+func (c *conn) lend(frames *frameReader) bool {
+	if c.watcher == nil || frames.ready() {
+		return false
+	}
+	c.lent.mu.Lock()
+	defer c.lent.mu.Unlock()
+	s := c.present()
+	if s == nil {
+		return false
+	}
+	stop, err := c.watcher.Watch(c.direct.raw, s.Socket(), c.readable)
+	if err != nil {
+		return false // closed, or the system is short of memory: this goroutine goes on
+	}
+	frames.r = c.direct
+	c.lent.frames, c.lent.stop, c.lent.control = frames, stop, nil
+	return true
+}
+
+// readable reads in the event loop. Whatever is not media gives the reader back.
+func (c *conn) readable() {
+	c.lent.mu.Lock()
+	defer c.lent.mu.Unlock()
+	if c.lent.stop == nil {
+		return
+	}
+	s, m, err := c.message(c.lent.frames)
+	if err == nil {
+		c.lent.control, err = c.deliver(c.lent.frames, s, m)
+	}
+	if c.lent.control != nil || err != nil && err != errWouldBlock {
+		c.recallLocked()
+	}
+}
+
+// recall gives the reader back, if the loop has it.
+func (c *conn) recall() {
+	c.lent.mu.Lock()
+	defer c.lent.mu.Unlock()
+	c.recallLocked()
+}
+
+func (c *conn) recallLocked() {
+	if c.lent.stop == nil {
+		return
+	}
+	c.lent.stop()
+	c.lent.stop = nil
+	c.lent.frames.r = c.net
+	c.lent.back <- struct{}{}
+}
+
+// close ends the connection: whoever reads or writes is told so.
+func (c *conn) close() {
+	c.net.Close()
+	c.recall()
 }
 
 func (c *conn) writeLoop() error {
@@ -229,19 +345,30 @@ func (c *conn) adopt(s *relay.Session) bool {
 
 // release lets go of the session. From now on the connection counts as idle.
 func (c *conn) release(s *relay.Session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.session == s {
-		c.session = nil
-		_ = c.net.SetReadDeadline(time.Now().Add(c.server.config.IdleTimeout)) // fails only on a connection that has ended
+	if c.let(s) {
+		c.recall()
 	}
 }
 
+func (c *conn) let(s *relay.Session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != s {
+		return false
+	}
+	c.session = nil
+	_ = c.net.SetReadDeadline(time.Now().Add(c.server.config.IdleTimeout)) // fails only on a connection that has ended
+	return true
+}
+
 // Write implements relay.Client.
-func (c *conn) Write(_ udpio.Batch, b []byte) relay.Drop {
-	dropped, ok := c.out.put(b)
+func (c *conn) Write(batch udpio.Batch, b []byte) relay.Drop {
+	dropped, flush, ok := c.out.put(b)
 	for range dropped {
 		c.server.relay.Drop(relay.DropQueueFull)
+	}
+	if flush {
+		batch.Later(c)
 	}
 	switch {
 	case ok:
@@ -251,6 +378,9 @@ func (c *conn) Write(_ udpio.Batch, b []byte) relay.Drop {
 	}
 	return relay.DropQueueFull
 }
+
+// Flush implements udpio.Flusher.
+func (c *conn) Flush() { c.out.flush(c.direct) }
 
 // Addr implements relay.Client.
 func (c *conn) Addr() netip.AddrPort { return c.addr }

@@ -5,12 +5,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"testing/iotest"
 	"time"
 
 	"github.com/maitred/maitred/pkg/relay"
+	"github.com/maitred/maitred/pkg/udpio"
+	"github.com/pion/stun"
 )
 
 func channelData(n uint16, payload []byte) []byte {
@@ -52,8 +55,8 @@ func TestFrameReader(t *testing.T) {
 			t.Run(tt.name+" "+how.name, func(t *testing.T) {
 				f := newFrameReader(how.r)
 				for _, want := range tt.want {
-					p, err := f.next(tt.limit)
-					if err != nil || !bytes.Equal(p.Payload(), want) {
+					m, err := f.next(tt.limit)
+					if err != nil || !bytes.Equal(m, want) {
 						t.Fatalf("%v, want %d bytes", err, len(want))
 					}
 				}
@@ -77,11 +80,11 @@ func FuzzFrameReader(f *testing.F) {
 		}
 		reader, left := newFrameReader(bytes.NewReader(b)), len(b)
 		for {
-			p, err := reader.next(limit)
+			m, err := reader.next(limit)
 			if err != nil {
 				return
 			}
-			n := len(p.Payload())
+			n := len(m)
 			if left -= n; n < 4 || n > limit || left < 0 {
 				t.Fatalf("a message of %d bytes, limit %d, %d bytes left", n, limit, left)
 			}
@@ -93,14 +96,17 @@ func TestOutQueue(t *testing.T) {
 	media, response := channelData(0x4000, make([]byte, 97)), append([]byte{1, 3, 0, 80}, make([]byte, 96)...)
 	q := newOutQueue(1040)
 	for i := range 5 {
-		q.put(response)
-		if dropped, ok := q.put(media); dropped != 0 || !ok {
+		if _, flush, _ := q.put(response); flush != (i == 0) {
+			t.Errorf("message %d: told to flush: %v", i, flush)
+		}
+		if dropped, _, ok := q.put(media); dropped != 0 || !ok {
 			t.Fatalf("message %d: dropped %d, %v", i, dropped, ok)
 		}
 	}
-	if dropped, ok := q.put(media); !ok || dropped != 3 {
+	if dropped, _, ok := q.put(media); !ok || dropped != 3 {
 		t.Errorf("into a full queue: dropped %d, %v; want the older media, 3 messages", dropped, ok)
 	}
+	q.flush(nil)
 	b, ok := q.take(nil)
 	if want := 5*100 + 3*104; !ok || len(b) != want {
 		t.Errorf("took %d bytes, want %d: every response and the newer media", len(b), want)
@@ -115,11 +121,11 @@ func TestOutQueue(t *testing.T) {
 	for range 20 {
 		q.put(response)
 	}
-	if dropped, ok := q.put(media); ok || dropped != 0 {
+	if dropped, _, ok := q.put(media); ok || dropped != 0 {
 		t.Errorf("among responses only: dropped %d, %v", dropped, ok)
 	}
 	q.close()
-	if _, ok := q.put(media); ok {
+	if _, _, ok := q.put(media); ok {
 		t.Error("a closed queue took a message")
 	}
 	if _, ok := q.take(nil); ok {
@@ -127,12 +133,245 @@ func TestOutQueue(t *testing.T) {
 	}
 }
 
+// streamForms are the ways in which a connection can be served: by the event loop as far as possible, by its own goroutines because
+// the network has no loop, and because the connection is no socket itself.
+var streamForms = []struct {
+	name    string
+	network func() (udpio.Network, error)
+	hidden  bool
+}{
+	{"event loop", udpio.New, false},
+	{"portable network", func() (udpio.Network, error) { return udpio.NewPortable(), nil }, false},
+	{"no socket", udpio.New, true},
+}
+
+// hiddenConn is a connection whose descriptor nobody can get at, as with TLS.
+type hiddenConn struct{ net.Conn }
+
+type hidingListener struct{ net.Listener }
+
+func (l hidingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return hiddenConn{c}, nil
+}
+
+func onEachStream(t *testing.T, test func(t *testing.T, s *testServer)) {
+	for _, form := range streamForms {
+		t.Run(form.name, func(t *testing.T) {
+			s := startWith(t, func(c *Config) {
+				network, err := form.network()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Network = network
+			}, func(s *Server) {
+				if form.hidden {
+					s.tcp = hidingListener{s.tcp}
+				}
+			})
+			test(t, s)
+		})
+	}
+}
+
+// TestStreamKeepsOrder has numbered packets of many sizes go both ways, with control requests between those of the client.
+func TestStreamKeepsOrder(t *testing.T) {
+	onEachStream(t, func(t *testing.T, s *testServer) {
+		c := s.dial(t, "tcp")
+		c.allocate()
+		conn, to := remote(t, "127.0.0.1")
+		c.bind(0x4000, to)
+		numbered := func(i int) []byte {
+			return binary.BigEndian.AppendUint32(make([]byte, []int{1, 160, 999, 1200, 1201, 5000}[i%6]), uint32(i))
+		}
+		for i := 0; i < 600; i += 30 {
+			var run []byte
+			for j := i; j < i+30; j++ {
+				run = append(run, channelData(0x4000, numbered(j))...)
+				run = append(run, make([]byte, -len(run)&3)...)
+			}
+			refresh := c.build(stun.MethodRefresh, c.key)
+			c.send(append(run, refresh.Raw...))
+			for j := i; j < i+30; j++ {
+				wantDatagram(t, conn, c.relayed, numbered(j))
+			}
+			if r := c.receive(); !bytes.Equal(r[8:20], refresh.TransactionID[:]) {
+				t.Fatalf("got %x, want the response to the Refresh", r[:20])
+			}
+			for j := i; j < i+30; j++ {
+				conn.WriteToUDPAddrPort(numbered(j), c.relayed)
+			}
+			for j := i; j < i+30; j++ {
+				c.wantChannel(0x4000, numbered(j))
+			}
+		}
+	})
+}
+
+// TestBacklogKeepsOrder lets a client fall behind until media is dropped, and has it read all that is left: whole messages, the
+// oldest first.
+func TestBacklogKeepsOrder(t *testing.T) {
+	onEachStream(t, func(t *testing.T, s *testServer) {
+		c := s.dial(t, "tcp")
+		c.allocate()
+		conn, to := remote(t, "127.0.0.1")
+		c.bind(0x4000, to)
+		payload := make([]byte, 1199)
+		sent, last := uint32(0), uint32(0)
+		send := func() {
+			sent++
+			binary.BigEndian.PutUint32(payload, sent)
+			conn.WriteToUDPAddrPort(payload, c.relayed)
+		}
+		for range 3 {
+			before := s.dropped(relay.DropQueueFull)
+			eventually(t, "media is dropped", func() bool {
+				for range 100 {
+					send()
+				}
+				return s.dropped(relay.DropQueueFull) > before
+			})
+			for backlog := sent; last <= backlog; send() {
+				b := c.receive()
+				if len(b) != 4+len(payload) || binary.BigEndian.Uint16(b) != 0x4000 {
+					t.Fatalf("the stream is out of step: %d bytes that begin with %x", len(b), b[:4])
+				}
+				got := binary.BigEndian.Uint32(b[4:])
+				if got <= last {
+					t.Fatalf("packet %d after packet %d", got, last)
+				}
+				last = got
+			}
+		}
+	})
+}
+
+// TestStreamInPieces sends a message byte by byte, after the event loop has taken over reading.
+func TestStreamInPieces(t *testing.T) {
+	onEachStream(t, func(t *testing.T, s *testServer) {
+		c := s.dial(t, "tcp")
+		c.allocate()
+		conn, to := remote(t, "127.0.0.1")
+		c.bind(0x4000, to)
+		c.sendChannel(0x4000, []byte("first"))
+		wantDatagram(t, conn, c.relayed, []byte("first"))
+		for range 3 {
+			for _, b := range append(channelData(0x4000, []byte("pieces")), 0, 0) {
+				c.send([]byte{b})
+			}
+			wantDatagram(t, conn, c.relayed, []byte("pieces"))
+		}
+		large := bytes.Repeat([]byte("large"), 12000)
+		c.sendChannel(0x4000, large)
+		wantDatagram(t, conn, c.relayed, large)
+	})
+}
+
+// TestStreamOutlivesItsAllocation ends the allocation and makes another on the same connection.
+func TestStreamOutlivesItsAllocation(t *testing.T) {
+	onEachStream(t, func(t *testing.T, s *testServer) {
+		c := s.dial(t, "tcp")
+		for range 3 {
+			c.allocate()
+			conn, to := remote(t, "127.0.0.1")
+			c.bind(0x4000, to)
+			c.sendChannel(0x4000, []byte("up"))
+			wantDatagram(t, conn, c.relayed, []byte("up"))
+			c.wantCode(c.request(stun.MethodRefresh, attr(stun.AttrLifetime, 0, 0, 0, 0)), 0)
+		}
+	})
+}
+
+// TestStreamEnds ends a connection that carries media: by the client, by rubbish in the stream, with the allocation's end and silence.
+func TestStreamEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(s *testServer, c *client)
+	}{
+		{"closed by the client", func(_ *testServer, c *client) { c.conn.Close() }},
+		{"rubbish", func(_ *testServer, c *client) { c.send([]byte{0xff, 0xff, 0xff, 0xff}) }},
+		{"cut in a message", func(_ *testServer, c *client) { c.send([]byte{0x40, 0, 0, 8, 1}); c.conn.Close() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onEachStream(t, func(t *testing.T, s *testServer) {
+				c := s.dial(t, "tcp")
+				c.allocate()
+				conn, to := remote(t, "127.0.0.1")
+				c.bind(0x4000, to)
+				c.sendChannel(0x4000, []byte("up"))
+				wantDatagram(t, conn, c.relayed, []byte("up"))
+				tt.end(s, c)
+				eventually(t, "the allocation ends", func() bool { return !s.relayedAt(c.relayed) })
+			})
+		})
+	}
+}
+
+// TestIdleAfterAllocation: a connection that the event loop reads is idle again when its allocation has been ended by the server.
+func TestIdleAfterAllocation(t *testing.T) {
+	s := start(t, func(c *Config) { c.IdleTimeout = 2 * time.Second })
+	c := s.dial(t, "tcp")
+	c.allocate()
+	conn, to := remote(t, "127.0.0.1")
+	c.bind(0x4000, to)
+	c.sendChannel(0x4000, []byte("up"))
+	wantDatagram(t, conn, c.relayed, []byte("up"))
+	s.endAll(&endShutdown, func(*allocation) bool { return true })
+	c.conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err := c.conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("%v, want the end of the connection", err)
+	}
+}
+
+// TestStreamAllocatesNothing relays eight packets each way through a connection.
+func TestStreamAllocatesNothing(t *testing.T) {
+	onEachStream(t, func(t *testing.T, s *testServer) {
+		c := s.dial(t, "tcp")
+		c.allocate()
+		conn, to := remote(t, "127.0.0.1")
+		c.bind(0x4000, to)
+		const burst = 8
+		payload, buf := make([]byte, 1000), make([]byte, burst*1004)
+		run := bytes.Repeat(channelData(0x4000, payload), burst)
+		c.conn.SetReadDeadline(time.Now().Add(patience))
+		work := func() {
+			if _, err := c.conn.Write(run); err != nil {
+				t.Fatal(err)
+			}
+			for range burst {
+				if _, _, err := conn.ReadFromUDPAddrPort(buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range burst {
+				if _, err := conn.WriteToUDPAddrPort(payload, c.relayed); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := io.ReadFull(c.conn, buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 10 {
+			work()
+		}
+		if n := testing.AllocsPerRun(500, work); n != 0 {
+			t.Errorf("%v allocations for sixteen packets", n)
+		}
+	})
+}
+
 func TestOutQueueAllocatesNothing(t *testing.T) {
 	q, media := newOutQueue(1<<20), channelData(0x4000, make([]byte, 1000))
 	var b []byte
 	work := func() {
 		for range 8 {
-			q.put(media)
+			if _, flush, _ := q.put(media); flush {
+				q.flush(nil)
+			}
 		}
 		b, _ = q.take(b)
 	}

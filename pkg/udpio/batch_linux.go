@@ -152,8 +152,9 @@ const (
 
 // outbox gathers what handlers send while one batch is handled.
 type outbox struct {
-	loop    *loop
+	loop    *loop     // whose sockets need no lock; nil when the outbox is no loop's
 	waiting []sending // in order; capacity batchSize
+	later   []Flusher // capacity batchSize
 
 	vectors  [batchSize]unix.Iovec
 	headers  [batchSize]header
@@ -187,7 +188,7 @@ type control struct {
 }
 
 func (o *outbox) init(l *loop) {
-	o.loop, o.waiting = l, make([]sending, 0, batchSize)
+	o.loop, o.waiting, o.later = l, make([]sending, 0, batchSize), make([]Flusher, 0, batchSize)
 	for i := range o.controls {
 		o.controls[i].Level, o.controls[i].Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
 		o.controls[i].SetLen(unix.CmsgLen(2))
@@ -207,7 +208,15 @@ func (o *outbox) Send(s Socket, b []byte, to netip.AddrPort, lost *atomic.Uint64
 	o.waiting = append(o.waiting, sending{own, b, to, lost})
 }
 
-// flush sends everything, with one system call for each socket.
+// Later implements Batch.
+func (o *outbox) Later(f Flusher) {
+	if len(o.later) == batchSize {
+		o.flush()
+	}
+	o.later = append(o.later, f)
+}
+
+// flush sends everything, with one system call for each socket, and flushes who asked for it.
 func (o *outbox) flush() {
 	for i := range o.waiting {
 		if s := o.waiting[i].socket; s != nil {
@@ -216,6 +225,11 @@ func (o *outbox) flush() {
 	}
 	clear(o.waiting)
 	o.waiting = o.waiting[:0]
+	for _, f := range o.later {
+		f.Flush()
+	}
+	clear(o.later)
+	o.later = o.later[:0]
 }
 
 // flushSocket sends what waits for s, the first of it at index from.

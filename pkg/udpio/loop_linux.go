@@ -65,11 +65,14 @@ func (ns *Loops) Wait() {
 
 // Open implements Network.
 func (ns *Loops) Open(bind netip.AddrPort, handler Handler, near Socket) (Socket, error) {
-	l := ns.loops[int(ns.next.Add(1))%len(ns.loops)]
+	return ns.loopOf(near).openSocket(bind, handler, false)
+}
+
+func (ns *Loops) loopOf(near Socket) *loop {
 	if s, ok := near.(*loopSocket); ok {
-		l = s.loop
+		return s.loop
 	}
-	return l.openSocket(bind, handler, false)
+	return ns.loops[int(ns.next.Add(1))%len(ns.loops)]
 }
 
 // OpenShared implements Network with one socket for each loop (SO_REUSEPORT), and for the wildcard with as many more for each
@@ -155,7 +158,8 @@ type loop struct {
 	meter   meter
 	stopped bool
 
-	open sync.WaitGroup // sockets that are not closed yet
+	open    sync.WaitGroup // sockets that are not closed yet
+	watches watches
 
 	mu       sync.Mutex
 	commands []command // guarded by mu; bounded by the sockets that are opened and closed at the time
@@ -180,7 +184,8 @@ func newLoop() (*loop, error) {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
 	l := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), wake: wake, sockets: map[int32]*loopSocket{},
-		lending: lending{guests: map[int32]*loop{}, since: time.Now().Add(-2 * guestWindow)}, returned: make(chan struct{}, 1), meter: meter{since: time.Now()}}
+		lending: lending{guests: map[int32]*loop{}, since: time.Now().Add(-2 * guestWindow)}, watches: watches{byFD: map[int32]*watch{}},
+		returned: make(chan struct{}, 1), meter: meter{since: time.Now()}}
 	if err := l.in.init(); err != nil {
 		return nil, errors.Join(err, unix.Close(wake), l.file.Close())
 	}
@@ -266,10 +271,14 @@ func (l *loop) serve() error {
 	return nil
 }
 
-// socket finds the socket of that descriptor. A new one is still among the commands when its first packet arrives.
+// socket finds the socket of that descriptor. A new one is still among the commands when its first packet arrives. A connection that is
+// watched is dealt with here.
 func (l *loop) socket(fd int32) *loopSocket {
 	if s := l.sockets[fd]; s != nil || l.lending.guests[fd] != nil {
 		return s
+	}
+	if l.watches.notify(fd) {
+		return nil
 	}
 	l.obey()
 	return l.sockets[fd]

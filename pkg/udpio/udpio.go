@@ -9,6 +9,7 @@ package udpio
 import (
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 )
 
 // Headroom is the free space in front of every received payload, in bytes. It holds the largest header that a relay puts in front
@@ -72,7 +73,12 @@ type Batch interface {
 	// Send sends one datagram through s, or gathers it to be sent as soon as the packets at hand have been handled; until then
 	// nobody may change b. A datagram that the kernel refuses is counted in lost.
 	Send(s Socket, b []byte, to netip.AddrPort, lost *atomic.Uint64)
+	// Later has f flushed as soon as the packets at hand have been handled, after what Send gathered.
+	Later(f Flusher)
 }
+
+// Flusher is a way out that gathers on its own, such as a stream. Flush is called once for each call of Later and must not block.
+type Flusher interface{ Flush() }
 
 // Immediate is the batch of everybody who is not a handler: it sends at once.
 var Immediate Batch = immediate{}
@@ -84,6 +90,8 @@ func (immediate) Send(s Socket, b []byte, to netip.AddrPort, lost *atomic.Uint64
 		lost.Add(1)
 	}
 }
+
+func (immediate) Later(f Flusher) { f.Flush() }
 
 // Socket is an open UDP socket.
 type Socket interface {
@@ -105,4 +113,13 @@ type Network interface {
 	OpenShared(bind netip.AddrPort, handler Handler) ([]Socket, error)
 	// Wait ends the network: it returns when every socket that was opened has been closed and its last handler call has returned.
 	Wait()
+}
+
+// Watcher is a network whose goroutines can look after connections that are not its own.
+type Watcher interface {
+	// Watch has ready called whenever raw has something to read or has ended, by the goroutine that serves near, or by any of them
+	// when near is nil. ready must take what there is, without waiting, or call stop. After stop no call begins; one may still be
+	// running. stop may be called at any time and any number of times, also when the connection has been closed, and has to be
+	// called in the end.
+	Watch(raw syscall.RawConn, near Socket, ready func()) (stop func(), err error)
 }
