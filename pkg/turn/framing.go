@@ -37,7 +37,7 @@ type frameReader struct {
 	r          io.Reader
 	buf        []byte // grows to maxFrame for clients that send large messages
 	start, end int    // what has been read and not been taken
-	filled     bool   // the last read left no room in buf
+	filled     bool   // the last read could have brought more
 }
 
 func newFrameReader(r io.Reader) *frameReader {
@@ -82,9 +82,10 @@ func (f *frameReader) ready() bool {
 func (f *frameReader) fill(n int) error {
 	for f.end-f.start < n {
 		f.makeRoom(n)
-		got, err := f.r.Read(f.buf[f.end:])
+		room := f.buf[f.end:min(len(f.buf), f.end+fastBuffer)] // no more at once: others wait
+		got, err := f.r.Read(room)
 		f.end += got
-		f.filled = f.end == len(f.buf)
+		f.filled = got == len(room)
 		switch {
 		case f.end-f.start >= n:
 		case err == io.EOF && f.end > f.start:
@@ -99,6 +100,9 @@ func (f *frameReader) fill(n int) error {
 // makeRoom moves what is there to the front of a buffer that holds n bytes.
 func (f *frameReader) makeRoom(n int) {
 	b := f.buf
+	if f.start == 0 && n <= len(b) {
+		return
+	}
 	switch {
 	case n > fastBuffer:
 		n = maxFrame + 3
