@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,9 +12,11 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/pflag"
 
@@ -23,12 +26,14 @@ import (
 )
 
 func benchmark(args []string, out, errOut io.Writer) error {
-	const relay = "relay"
+	const relay, signaling = "relay", "signaling"
 	switch {
 	case len(args) == 0:
 		return usageError("what is to be measured? `maitred bench %s --help` lists the flags", relay)
 	case args[0] == relay:
 		return benchRelay(args[1:], out, errOut)
+	case args[0] == signaling:
+		return usageError("%q belongs to a feature that this version does not have yet: measuring the signaling server", signaling)
 	case args[0] == "-h" || args[0] == "--help":
 		_, err := fmt.Fprintf(out, "Usage: maitred bench %s [flags]\n\n`maitred bench %s --help` lists the flags.\n", relay, relay)
 		return err
@@ -39,10 +44,12 @@ func benchmark(args []string, out, errOut io.Writer) error {
 // relayFlags are the flags of `maitred bench relay`.
 type relayFlags struct {
 	*pflag.FlagSet
-	load           bench.Config
-	server, secret string
-	remote, asJSON bool
-	daemonArgs     []string // behind --
+	load                     bench.Config
+	server, secret           string
+	secretFile, passwordFile string
+	pids                     []string // lists of them
+	asJSON                   bool
+	daemonArgs               []string // behind --
 }
 
 func newRelayFlags(out io.Writer) *relayFlags {
@@ -64,11 +71,13 @@ with the flags behind --.`, out)}
 	f.IntVar(&c.Flood, "flood", 0, "Allocate requests a second beside the load that the server must refuse")
 	f.BoolVar(&c.Baseline, "baseline", true, "measure without a relay first, to tell the latency that the relay adds")
 	f.StringVar(&f.server, "server", "", "`HOST:PORT` of the TURN server, of any make (default a daemon of its own)")
-	f.StringVar(&f.secret, "secret", "", "the server's shared secret: turn.secrets, static-auth-secret")
+	f.StringVar(&f.secretFile, "secret-file", "", "`FILE` whose first line is the server's shared secret: turn.secrets, static-auth-secret")
+	f.StringVar(&f.secret, "secret", "", "the shared secret itself, for every user of this machine to see")
 	f.StringVar(&c.Username, "username", "", "TURN username, where there is no shared secret")
-	f.StringVar(&c.Password, "password", "", "TURN password")
-	f.IntSliceVar(&c.PIDs, "pid", nil, "the server's process `ID`s, to tell what it costs (Linux)")
-	f.BoolVar(&f.remote, "remote", false, "the server is mine although it is not on a loopback or private address")
+	f.StringVar(&f.passwordFile, "password-file", "", "`FILE` whose first line is the TURN password")
+	f.StringVar(&c.Password, "password", "", "the TURN password itself, for every user of this machine to see")
+	f.StringArrayVar(&f.pids, "pid", nil, "the server's process `ID`s, to tell what it costs (Linux)")
+	f.BoolVar(&c.Remote, "remote", false, "the server and its relayed addresses are mine although they are not loopback or private ones")
 	f.BoolVar(&f.asJSON, "json", false, "print JSON")
 	return f
 }
@@ -78,7 +87,7 @@ func benchRelay(args []string, out, errOut io.Writer) error {
 	if err := f.read(args); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	report, err := f.run(ctx, errOut)
 	if ctx.Err() != nil {
@@ -98,8 +107,25 @@ func benchRelay(args []string, out, errOut io.Writer) error {
 	return err
 }
 
+// endings are the signals that end a benchmark in order. Under nohup the end of the terminal is none.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
 // run measures the server that was named, or a daemon that lives as long.
 func (f *relayFlags) run(ctx context.Context, errOut io.Writer) (*bench.Report, error) {
+	for _, name := range []string{"secret", "password"} {
+		if f.Changed(name) {
+			fmt.Fprintf(errOut, "maitred: warning: flag --%s: every user of this machine can see a secret on a command line; use --%s-file\n", name, name)
+		}
+	}
+	if err := f.load.CheckDescriptors(); err != nil {
+		return nil, err
+	}
 	show := progressOn(errOut)
 	f.load.Progress = show.line
 	defer show.clear()
@@ -129,13 +155,18 @@ func (f *relayFlags) read(args []string) error {
 	}
 	if n := f.ArgsLenAtDash(); n == 0 {
 		f.daemonArgs = f.Args()
+	} else if v := f.Arg(0); v == "true" || v == "false" {
+		return usageError("%q is no flag; write the value of a switch behind an equals sign: --baseline=%s", v, v)
 	} else if err := noArguments(f.FlagSet); err != nil {
 		return err
 	}
 	if err := f.checkLoad(); err != nil {
 		return err
 	}
-	return f.checkServer()
+	if f.Changed("server") {
+		return f.checkServer()
+	}
+	return f.checkDaemon()
 }
 
 // The bounds of numbers: what one machine can do, and what fits a UDP datagram on loopback.
@@ -167,35 +198,116 @@ func (f *relayFlags) checkLoad() error {
 	return nil
 }
 
-func (f *relayFlags) checkServer() (err error) {
-	c := &f.load
-	for _, name := range []string{"secret", "username", "password", "pid", "remote"} {
-		if f.server == "" && f.Changed(name) {
+// checkDaemon checks the flags where there is no --server.
+func (f *relayFlags) checkDaemon() error {
+	for _, name := range []string{"secret", "secret-file", "username", "password", "password-file", "pid", "remote"} {
+		if f.Changed(name) {
 			return usageError("--%s goes with --server; the daemon that is started here needs none", name)
 		}
 	}
+	serve := newConfigFlags("serve", "", io.Discard)
+	if errors.Is(serve.Parse(f.daemonArgs), pflag.ErrHelp) { // it tells its other mistakes itself
+		return usageError("--help behind --: nothing would be measured; `maitred serve --help` lists the flags of the daemon")
+	}
+	for _, own := range []struct{ name, why string }{
+		{"log.level", "where it listens is read in its log"}, {"log.format", "where it listens is read in its log"},
+		{"turn.secrets", "it gets a secret of its own"},
+	} {
+		if serve.Changed(own.name) {
+			return usageError("--%s cannot be set for the daemon that is measured: %s", own.name, own.why)
+		}
+	}
+	return nil
+}
+
+// checkServer checks the flags of --server, reads the credential and resolves the address.
+func (f *relayFlags) checkServer() error {
+	c := &f.load
 	switch {
 	case f.server == "":
-		return nil
+		return usageError("--server is empty; is the variable set that it comes from?")
 	case len(f.daemonArgs) > 0:
 		return usageError("%q: flags for a daemon, but --server names one that runs", f.daemonArgs[0])
-	case (f.secret == "") == (c.Username == "") || (c.Username == "") != (c.Password == ""):
-		return usageError("--server needs --secret, or --username and --password")
 	}
-	for _, pid := range c.PIDs {
-		if pid < 1 {
-			return usageError("--pid %d is no process ID", pid)
-		}
+	err := errors.Join(f.takeLine(&f.secret, "secret", f.secretFile), f.takeLine(&c.Password, "password", f.passwordFile))
+	switch {
+	case err != nil:
+		return err
+	case (f.secret == "") == (c.Username == "") || (c.Username == "") != (c.Password == ""):
+		return usageError("--server needs --secret-file, or --username and --password-file")
+	}
+	if err := f.readPIDs(); err != nil {
+		return err
 	}
 	if f.secret != "" {
 		f.mint(f.secret)
 	}
-	resolved, err := net.ResolveUDPAddr("udp", f.server)
-	if err != nil || resolved.Port == 0 || resolved.IP == nil {
-		return usageError("--server %q: valid: host:port of a TURN server (%v)", f.server, err)
+	return f.resolve()
+}
+
+// longestSecret bounds the first line of a file, in bytes.
+const longestSecret = 4096
+
+// takeLine reads a secret whose flag is --name-file from the first line of a file, if one was given.
+func (f *relayFlags) takeLine(secret *string, name, file string) error {
+	switch given := f.Changed(name + "-file"); {
+	case !given:
+		return nil
+	case f.Changed(name):
+		return usageError("--%s and --%s-file: give one of them", name, name)
+	case file == "":
+		return usageError("--%s-file is empty; is the variable set that it comes from?", name)
 	}
+	r, err := os.Open(file)
+	if err != nil {
+		return usageError("--%s-file: %w", name, err)
+	}
+	defer r.Close()
+	line, err := bufio.NewReader(io.LimitReader(r, longestSecret+1)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return usageError("--%s-file: %w", name, err)
+	}
+	if *secret = strings.TrimSpace(line); *secret == "" || len(line) > longestSecret {
+		return usageError("--%s-file %s: its first line must be the %s, in at most %d bytes", name, file, name, longestSecret)
+	}
+	return nil
+}
+
+// readPIDs takes lists with commas or blanks, as pidof prints them.
+func (f *relayFlags) readPIDs() error {
+	for _, list := range f.pids {
+		all := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+		if len(all) == 0 {
+			return usageError("--pid is empty; does the server run?")
+		}
+		for _, text := range all {
+			pid, err := strconv.Atoi(text)
+			if err != nil || pid < 1 {
+				return usageError("--pid %s is no process ID", text)
+			}
+			if !slices.Contains(f.load.PIDs, pid) { // twice would cost twice
+				f.load.PIDs = append(f.load.PIDs, pid)
+			}
+		}
+	}
+	return nil
+}
+
+// resolve finds the server, which must be one that may be loaded.
+func (f *relayFlags) resolve() error {
+	resolved, err := net.ResolveUDPAddr("udp", f.server)
+	if err != nil {
+		return usageError("--server %q: valid: host:port of a TURN server (%w)", f.server, err)
+	}
+	if resolved.Port == 0 || resolved.IP == nil {
+		return usageError("--server %q: valid: host:port of a TURN server, with both", f.server)
+	}
+	c := &f.load
 	c.Server = netip.AddrPortFrom(resolved.AddrPort().Addr().Unmap(), uint16(resolved.Port))
-	if a := c.Server.Addr(); !f.remote && !a.IsLoopback() && !a.IsPrivate() && !a.IsLinkLocalUnicast() {
+	switch a := c.Server.Addr(); {
+	case !bench.Reachable(a):
+		return usageError("--server %s: %v is not the address of one machine; name one at which the server listens", f.server, a)
+	case !c.Remote && !bench.Near(a):
 		return usageError("--server %s: %v is a public address, and this is a load generator; add --remote if the server and the way to it are yours to load", f.server, a)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,16 +51,28 @@ func startDaemon(ctx context.Context, flags []string) (*ownDaemon, context.Conte
 	d.command = exec.Command(self, append([]string{"serve"}, flags...)...)
 	d.command.Env = daemonEnvironment(state, d.secret)
 	d.command.Stdout, d.command.Stderr = d.log, d.log // one pipe, so that the order is kept
-	if err := d.command.Start(); err != nil {
+	d.command.SysProcAttr = endsWithParent()
+	alive, cancel := context.WithCancelCause(ctx)
+	started := make(chan error, 1)
+	go d.run(started, cancel)
+	if err := <-started; err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start a daemon: %w", err), os.RemoveAll(state))
 	}
-	alive, cancel := context.WithCancelCause(ctx)
-	go func() {
-		defer close(d.ended)
-		d.err = d.command.Wait()
-		cancel(errDaemonEnded)
-	}()
 	return d, alive, nil
+}
+
+// run starts the process, tells started, and waits for its end. What the kernel takes for the parent is not the process but the thread
+// that starts a child, so that thread must live as long.
+func (d *ownDaemon) run(started chan<- error, cancel context.CancelCauseFunc) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(d.ended)
+	defer cancel(errDaemonEnded)
+	err := d.command.Start()
+	started <- err
+	if err == nil {
+		d.err = d.command.Wait()
+	}
 }
 
 // daemonEnvironment opens nothing but loopback and has no limit that a load would meet.
@@ -71,7 +84,7 @@ func daemonEnvironment(state, secret string) []string {
 		}
 	}
 	return append(environment,
-		"MAITRED_STATE_DIR="+state, "MAITRED_TURN_SECRETS="+secret, "MAITRED_LOG_FORMAT=json", "MAITRED_DRAIN_TIMEOUT=0s",
+		"MAITRED_STATE_DIR="+state, "MAITRED_TURN_SECRETS="+secret, "MAITRED_LOG_FORMAT=json", "MAITRED_LOG_LEVEL=info", "MAITRED_DRAIN_TIMEOUT=0s",
 		"MAITRED_HTTP_LISTEN=127.0.0.1:0", "MAITRED_ADMIN_LISTEN=127.0.0.1:0",
 		"MAITRED_TURN_UDP=127.0.0.1:0", "MAITRED_TURN_TCP=127.0.0.1:0",
 		"MAITRED_TURN_EXTERNAL_IP=127.0.0.1", "MAITRED_TURN_ALLOW_PEERS=127.0.0.0/8",

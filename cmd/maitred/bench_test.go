@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/maitred/maitred/pkg/bench"
+	"github.com/maitred/maitred/pkg/credential"
 )
 
 func TestBenchMistakes(t *testing.T) {
@@ -30,6 +33,7 @@ func TestBenchMistakes(t *testing.T) {
 	}{
 		{"nothing to measure", []string{"bench"}, "what is to be measured?"},
 		{"unknown benchmark", []string{"bench", "relais"}, `there is no benchmark "relais"; did you mean "relay"?`},
+		{"a later version's benchmark", []string{"bench", "signaling"}, `"signaling" belongs to a feature that this version does not have yet`},
 		{"unknown flag", relay("--session", "2"), "there is no flag --session; did you mean --sessions?"},
 		{"argument", relay("now"), `"now" is no flag; ` + "`maitred bench relay` takes flags only"},
 		{"argument before the daemon's flags", relay("now", "--", "--log.level", "debug"), `"now" is no flag`},
@@ -49,14 +53,34 @@ func TestBenchMistakes(t *testing.T) {
 		{"flood without a load", relay("--allocate-only", "--flood", "1"), "--flood is beside a load"},
 		{"secret without a server", relay("--secret", "s"), "--secret goes with --server"},
 		{"process without a server", relay("--pid", "1"), "--pid goes with --server"},
-		{"no credential", server(), "--server needs --secret, or --username and --password"},
-		{"two credentials", server("--secret", "s", "--username", "u", "--password", "p"), "--server needs --secret, or"},
-		{"no password", server("--username", "u"), "--server needs --secret, or"},
+		{"file without a server", relay("--secret-file", "f"), "--secret-file goes with --server"},
+		{"switch with a blank", relay("--baseline", "false"), "--baseline=false"},
+		{"no server", relay("--server", "", "--secret", "s"), "--server is empty"},
+		{"no credential", server(), "--server needs --secret-file, or --username and --password-file"},
+		{"two credentials", server("--secret", "s", "--username", "u", "--password", "p"), "--server needs --secret-file, or"},
+		{"no password", server("--username", "u"), "--server needs --secret-file, or"},
+		{"secret twice", server("--secret", "s", "--secret-file", "f"), "--secret and --secret-file: give one of them"},
+		{"no secret file", server("--secret-file", ""), "--secret-file is empty"},
+		{"secret file that is not there", server("--secret-file", filepath.Join(t.TempDir(), "nowhere")), "nowhere: "},
+		{"empty secret file", server("--secret-file", write(t, "\nsecret\n")), "its first line must be the secret"},
+		{"long secret file", server("--secret-file", write(t, strings.Repeat("x", 5000))), "in at most 4096 bytes"},
+		{"empty password file", server("--username", "u", "--password-file", write(t, "")), "its first line must be the password"},
 		{"no process", server("--secret", "s", "--pid", "0"), "--pid 0 is no process ID"},
+		{"a name for a process", server("--secret", "s", "--pid", "x"), "--pid x is no process ID"},
+		{"a name among processes", server("--secret", "s", "--pid", "1 x"), "--pid x is no process ID"},
+		{"pidof finds nothing", server("--secret", "s", "--pid", ""), "--pid is empty; does the server run?"},
+		{"daemon's log level", relay("--", "--log.level", "error"), "--log.level cannot be set for the daemon that is measured"},
+		{"daemon's log format", relay("--", "--log.format=text"), "--log.format cannot be set"},
+		{"daemon's secret", relay("--", "--turn.quota.total", "9", "--turn.secrets", "s"), "--turn.secrets cannot be set"},
+		{"daemon's help", relay("--", "--help"), "`maitred serve --help`"},
 		{"flags for a daemon that runs", server("--secret", "s", "--", "--log.level", "debug"), `"--log.level": flags for a daemon`},
 		{"no port", relay("--server", "127.0.0.1", "--secret", "s"), `--server "127.0.0.1": valid: host:port`},
 		{"port zero", relay("--server", "127.0.0.1:0", "--secret", "s"), `--server "127.0.0.1:0": valid: host:port`},
 		{"somebody else's server", relay("--server", "192.0.2.1:3478", "--secret", "s"), "192.0.2.1 is a public address, and this is a load generator; add --remote"},
+		{"every address", relay("--server", "0.0.0.0:3478", "--secret", "s"), "0.0.0.0 is not the address of one machine"},
+		{"every IPv6 address", relay("--server", "[::]:3478", "--secret", "s"), ":: is not the address of one machine"},
+		{"broadcast", relay("--server", "255.255.255.255:3478", "--secret", "s", "--remote"), "255.255.255.255 is not the address of one machine"},
+		{"multicast", relay("--server", "224.0.0.1:3478", "--secret", "s", "--remote"), "224.0.0.1 is not the address of one machine"},
 		{"over IPv6", relay("--server", "[2001:db8::1]:3478", "--secret", "s"), "add --remote"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,7 +99,7 @@ func TestBenchHelp(t *testing.T) {
 		t.Errorf("exit code %d, %q, %q", code, out, errOut)
 	}
 	for _, flag := range []string{"sessions", "size", "rate", "burst", "tick", "transport", "pair", "duration", "warm-up", "allocate-only", "flood",
-		"baseline", "server", "secret", "username", "password", "pid", "remote", "json"} {
+		"baseline", "server", "secret-file", "secret", "username", "password-file", "password", "pid", "remote", "json"} {
 		if strings.Count(out, "\n      --"+flag+" ")+strings.Count(out, "\n      --"+flag+"[") != 1 {
 			t.Errorf("--%s is not there once", flag)
 		}
@@ -88,15 +112,35 @@ func TestBenchHelp(t *testing.T) {
 // loaded runs the benchmark with a daemon of its own.
 func loaded(t *testing.T, args ...string) (r bench.Report, fields map[string]json.RawMessage) {
 	t.Helper()
+	temporary := temporaryFiles(t)
 	args = append([]string{"bench", "relay", "--json", "--sessions", "4", "--rate", "2000", "--duration", "300ms", "--warm-up", "50ms"}, args...)
 	code, out, errOut := maitred(args...)
 	if code != 0 || !strings.HasPrefix(errOut, "maitred: started a daemon to measure: process ") || strings.Count(errOut, "\n") != 1 {
 		t.Fatalf("exit code %d: %q", code, errOut)
 	}
+	wantEmpty(t, temporary)
 	if err := errors.Join(json.Unmarshal([]byte(out), &r), json.Unmarshal([]byte(out), &fields)); err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
 	return r, fields
+}
+
+// temporaryFiles sends those of this process and its children to a directory of their own.
+func temporaryFiles(t *testing.T) (directory string) {
+	t.Helper()
+	directory = t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} { // the systems differ
+		t.Setenv(name, directory)
+	}
+	return directory
+}
+
+func wantEmpty(t *testing.T, directory string) {
+	t.Helper()
+	left, err := os.ReadDir(directory)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }
 
 func TestBenchRelay(t *testing.T) {
@@ -195,7 +239,8 @@ func TestBenchFails(t *testing.T) {
 		{"wrong password", []string{"--server", address, "--username", "1:x", "--password", "p"}, []string{"401"}},
 		{"this machine denied", []string{"--server", address, "--secret", "the-secret-of-the-daemon", "--sessions", "2", "--rate", "10000"}, []string{"nothing arrived at 2 of 4 ends", "turn.allow_peers"}},
 		{"quota", []string{"--server", address, "--secret", "the-secret-of-the-daemon", "--allocate-only"}, []string{"2 of 4 sessions failed: ", "486", "a quota is reached"}},
-		{"nobody listens", []string{"--server", freePort(t), "--secret", "s", "--transport", "tcp"}, []string{"refused"}},
+		{"nobody listens", []string{"--server", freePort(t), "--secret", "s", "--transport", "tcp"}, []string{"nobody listens at 127.0.0.1:", " over tcp; does the server run"}},
+		{"nobody listens over udp", []string{"--server", "127.0.0.1:1", "--secret", "s"}, []string{"nobody listens at 127.0.0.1:1 over udp; does the server run"}},
 		{"a daemon that does not start", []string{"--", "--turn.upd", "x"}, []string{"the daemon did not start", "did you mean --turn.udp?"}},
 		{"a daemon without that listener", []string{"--transport", "tcp", "--", "--turn.tcp", "off"}, []string{"the daemon does not listen for turn-tcp"}},
 	} {
@@ -233,50 +278,147 @@ func serveOnce(t *testing.T, flags ...string) (udp string, stop func()) {
 	return address.String(), stop
 }
 
+// TestBenchCredential is read from a file, or from the command line with a warning.
+func TestBenchCredential(t *testing.T) {
+	const secret = "the-secret-of-the-daemon"
+	address, stop := serveOnce(t, "--turn.secrets", secret)
+	defer stop()
+	user := credentialOf(t, secret)
+	for _, tt := range []struct {
+		name string
+		args []string
+		warn string // of this flag
+	}{
+		{"secret file", []string{"--secret-file", write(t, secret+"\nanother line\n")}, ""},
+		{"secret file without an end of line", []string{"--secret-file", write(t, secret)}, ""},
+		{"secret", []string{"--secret", secret}, "secret"},
+		{"password file", []string{"--username", user.Username, "--password-file", write(t, user.Password+"\r\n")}, ""},
+		{"password", []string{"--username", user.Username, "--password", user.Password}, "password"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, _, errOut := maitred(append([]string{"bench", "relay", "--server", address, "--allocate-only", "--sessions", "1"}, tt.args...)...)
+			want := ""
+			if tt.warn != "" {
+				want = "maitred: warning: flag --" + tt.warn + ": every user of this machine can see a secret on a command line; use --" + tt.warn + "-file\n"
+			}
+			if code != 0 || errOut != want {
+				t.Errorf("exit code %d, %q, want %q", code, errOut, want)
+			}
+		})
+	}
+}
+
+func credentialOf(t *testing.T, secret string) credential.Credential {
+	t.Helper()
+	authority, err := credential.New("", []string{secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority.Mint("x", time.Hour)
+}
+
+func TestBenchPIDs(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		want []int
+	}{
+		{"one", []string{"--pid", "7"}, []int{7}},
+		{"as pidof prints them", []string{"--pid", "7 8\n"}, []int{7, 8}},
+		{"with commas", []string{"--pid", "7,8"}, []int{7, 8}},
+		{"several flags", []string{"--pid", "8", "--pid", "7"}, []int{8, 7}},
+		{"twice", []string{"--pid", "7, 7", "--pid", "7"}, []int{7}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newRelayFlags(io.Discard)
+			err := f.read(append([]string{"--server", "127.0.0.1:1", "--secret", "s"}, tt.args...))
+			if err != nil || !slices.Equal(f.load.PIDs, tt.want) {
+				t.Errorf("%v, %v", f.load.PIDs, err)
+			}
+		})
+	}
+}
+
+// TestBenchEnvironment keeps the caller's settings from the daemon that is measured.
+func TestBenchEnvironment(t *testing.T) {
+	for name, value := range map[string]string{"MAITRED_TURN_CREDENTIAL_TTL": "never", "MAITRED_TURN_SECRETS_FILE": "/nowhere", "MAITRED_LOG_LEVEL": "error"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			loaded(t, "--allocate-only")
+		})
+	}
+}
+
+// TestBenchLog is what the benchmark reads, whatever a configuration file says.
+func TestBenchLog(t *testing.T) {
+	loaded(t, "--allocate-only", "--", "--config", write(t, "log:\n  level: error\n  format: text\n"))
+}
+
 // TestBenchEnds early and takes its daemon along.
 func TestBenchEnds(t *testing.T) {
+	// Where the tests run under nohup, children would ignore this as well; what is caught here is at its default there.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	for _, tt := range []struct {
 		name string
 		end  func(bench, daemon *os.Process) error
 		says string
 	}{
 		{"interrupted", func(bench, _ *os.Process) error { return bench.Signal(os.Interrupt) }, `^maitred: interrupted\n$`},
+		{"terminated", func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGTERM) }, `^maitred: interrupted\n$`},
+		{"without its terminal", func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGHUP) }, `^maitred: interrupted\n$`},
+		{"quit", func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGQUIT) }, `^maitred: interrupted\n$`},
 		{"without its daemon", func(_, daemon *os.Process) error { return daemon.Kill() },
 			`^maitred: the daemon (did not start|ended during the measurement) \(it ended with: [^)]+\)\nThe daemon said:\n`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			command := exec.Command(self, "bench", "relay", "--duration", "1m", "--sessions", "2", "--rate", "100")
-			var out bytes.Buffer
-			command.Stdout = &out
-			stderr, err := command.StderrPipe()
-			if err == nil {
-				err = command.Start()
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			kill := func() { _ = command.Process.Kill() } // does nothing to one that has ended
-			defer kill()
-			defer time.AfterFunc(patience, kill).Stop()
-			lines := bufio.NewReader(stderr)
-			daemon := startedDaemon(t, lines)
+			temporary := temporaryFiles(t)
+			command, daemon, lines := startBench(t)
 			if err := tt.end(command.Process, daemon); err != nil {
 				t.Error(err)
 			}
 			rest, _ := io.ReadAll(lines)
-			if err := command.Wait(); command.ProcessState.ExitCode() != 1 || !regexp.MustCompile(tt.says).Match(rest) || out.Len() > 0 {
-				t.Errorf("%v, %q, %q", err, out.String(), rest)
+			if err := command.Wait(); command.ProcessState.ExitCode() != 1 || !regexp.MustCompile(tt.says).Match(rest) {
+				t.Errorf("%v, %q", err, rest)
 			}
+			wantEmpty(t, temporary)
 			// It was waited for before its parent ended, so that its number is nobody's now.
 			if daemon.Signal(syscall.Signal(0)) == nil {
 				t.Errorf("process %d still runs", daemon.Pid)
 			}
 		})
 	}
+}
+
+// startBench runs the benchmark as a process. It says more on lines, and prints nothing else before it is waited for.
+func startBench(t *testing.T, more ...string) (command *exec.Cmd, daemon *os.Process, lines *bufio.Reader) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command = exec.Command(self, append([]string{"bench", "relay", "--duration", "1m", "--sessions", "2", "--rate", "100"}, more...)...)
+	var out bytes.Buffer
+	command.Stdout = &out
+	stderr, err := command.StderrPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill := func() { _ = command.Process.Kill() } // does nothing to one that has ended
+	late := time.AfterFunc(patience, kill)
+	t.Cleanup(func() {
+		late.Stop()
+		kill()
+		if out.Len() > 0 {
+			t.Errorf("printed %q", out.String())
+		}
+	})
+	lines = bufio.NewReader(stderr)
+	return command, startedDaemon(t, lines), lines
 }
 
 // TestBenchEndsUnderLoad when it is told to, and when its daemon dies.

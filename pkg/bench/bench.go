@@ -22,6 +22,7 @@ type Config struct {
 	Server             netip.AddrPort
 	Transport          string // of the clients, one of Transports
 	Username, Password string
+	Remote             bool  // load addresses, too, that are neither the server's own nor Near
 	PIDs               []int // the server's processes; empty, or not Readable: what it costs is not measured
 
 	Sessions     int           // even in a Pair
@@ -37,6 +38,8 @@ type Config struct {
 	Flood        int           // requests a second that the server must refuse, beside the load; may be 0
 
 	Progress func(Progress) // may be nil; called twice a second, by one goroutine at a time
+
+	answerWithin time.Duration // 0: the constant; shorter in tests
 }
 
 // Transports are the ones between client and server that there are.
@@ -200,11 +203,11 @@ func (r *Report) load(ctx context.Context, c *Config, sessions []*session, basel
 	if err != nil {
 		return err
 	}
-	l, err := newLoad(c, all)
-	if err != nil {
-		return err
-	}
 	if c.Flood == 0 {
+		l, err := newLoad(c, all)
+		if err != nil {
+			return err
+		}
 		return r.measure(ctx, c, l, baseline)
 	}
 	f, err := newFlood(ctx, c)
@@ -212,6 +215,10 @@ func (r *Report) load(ctx context.Context, c *Config, sessions []*session, basel
 		return err
 	}
 	defer f.close()
+	l, err := newLoad(c, all) // last: only its run closes it
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	g.Go(func() error { return f.run(ctx, c.Flood) })

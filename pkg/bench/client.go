@@ -37,11 +37,14 @@ type client struct {
 
 // dial connects to the server of c. Each transport of Transports has a case here and an endpoint in end.
 func dial(ctx context.Context, c *Config) (*client, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	limit, cancel := context.WithTimeout(ctx, c.patience())
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, c.Transport, c.Server.String())
-	if err != nil {
-		return nil, err
+	conn, err := new(net.Dialer).DialContext(limit, c.Transport, c.Server.String())
+	switch {
+	case err != nil && ctx.Err() == nil && limit.Err() != nil:
+		return nil, c.unanswered()
+	case err != nil:
+		return nil, c.explain(err)
 	}
 	t := &client{conn: conn, c: c}
 	switch conn := conn.(type) {
@@ -82,7 +85,11 @@ func (t *client) allocate(ctx context.Context) error {
 		return fmt.Errorf("allocate: the answer has no relayed address: %w", err)
 	}
 	ip, _ := netip.AddrFromSlice(relayed.IP)
-	t.relayed = netip.AddrPortFrom(ip.Unmap(), uint16(relayed.Port))
+	address := netip.AddrPortFrom(ip.Unmap(), uint16(relayed.Port))
+	if err := t.c.mayLoad(address); err != nil {
+		return fmt.Errorf("allocate: %w", err)
+	}
+	t.relayed = address
 	return nil
 }
 
@@ -121,10 +128,10 @@ func (t *client) requestWith(ctx context.Context, method stun.Method, add func(*
 		}
 		answer, err := t.roundTrip(ctx, m)
 		if err != nil {
-			return nil, err
+			return nil, t.c.explain(err)
 		}
 		if answer.Type.Class == stun.ClassSuccessResponse {
-			return answer, nil
+			return answer, t.verify(answer)
 		}
 		var code stun.ErrorCodeAttribute
 		if err := code.GetFrom(answer); err != nil {
@@ -153,11 +160,23 @@ func (t *client) sign(m *stun.Message) error {
 	return stun.Fingerprint.AddTo(m)
 }
 
+// verify checks that a success response comes from somebody who knows the password (RFC 8489 section 9.2.5). A server that has asked
+// for no credential has nothing to sign with.
+func (t *client) verify(m *stun.Message) error {
+	if t.nonce == nil {
+		return nil
+	}
+	if err := stun.NewLongTermIntegrity(t.c.Username, t.realm.String(), t.c.Password).Check(m); err != nil {
+		return fmt.Errorf("the answer is not signed with the password, so it is not from the server that knows it: %w", err)
+	}
+	return nil
+}
+
 // roundTrip sends a request, over UDP again and again, until its response arrives.
 func (t *client) roundTrip(ctx context.Context, m *stun.Message) (*stun.Message, error) {
 	stop := context.AfterFunc(ctx, func() { _ = t.conn.SetDeadline(longAgo) })
 	defer stop()
-	end := time.Now().Add(answerWithin)
+	end := time.Now().Add(t.c.patience())
 	for wait := firstWait; ; wait *= 2 {
 		until := end
 		if t.r == nil && time.Now().Add(wait).Before(end) {
@@ -179,7 +198,7 @@ func (t *client) roundTrip(ctx context.Context, m *stun.Message) (*stun.Message,
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case late && until == end:
-			return nil, fmt.Errorf("no answer from %v over %s within %v; is it a TURN server, and does it limit requests per address?", t.c.Server, t.c.Transport, answerWithin)
+			return nil, t.c.unanswered()
 		case !late:
 			return answer, err
 		}

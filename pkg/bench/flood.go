@@ -74,8 +74,14 @@ func (f *flood) add(ctx context.Context, c *Config) error {
 	return nil
 }
 
-// run sends rate requests a second until ctx ends.
+// run sends rate requests a second until ctx ends. A stream that the server does not read holds up the others as well until then.
 func (f *flood) run(ctx context.Context, rate int) error {
+	stop := context.AfterFunc(ctx, func() {
+		for _, t := range f.clients {
+			_ = t.conn.SetWriteDeadline(longAgo)
+		}
+	})
+	defer stop()
 	var number uint64
 	_, _, err := f.pacer.run(ctx, 1<<62, rate, 1, func() {
 		i, kind := number/2%floodSockets, number%2

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/stun"
@@ -22,20 +23,39 @@ type session struct {
 	err    error        // why it is of no use
 }
 
-// openSessions allocates for all sessions and binds their channels. Those that failed have an err; the error is that of ctx.
+// tooManyUnanswered is how many sessions may stay without an answer before the rest is given up: each costs all of its time.
+const tooManyUnanswered = 2 * atOnce
+
+// openSessions allocates for all sessions and binds their channels. Those that failed have an err; the error is that of ctx, or that
+// too many of them had no answer.
 func openSessions(ctx context.Context, c *Config) (sessions []*session, took time.Duration, err error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	var unanswered atomic.Int64
+	count := func(err error) {
+		if errors.Is(err, errUnanswered) && unanswered.Add(1) == tooManyUnanswered {
+			giveUp(fmt.Errorf("given up after %d of %d sessions without an answer: %w", tooManyUnanswered, c.Sessions, err))
+		}
+	}
 	sessions = make([]*session, c.Sessions)
 	for i := range sessions {
 		sessions[i] = &session{}
 	}
 	start := time.Now()
-	each(sessions, func(_ int, s *session) { s.err = s.allocate(ctx, c) })
+	each(sessions, func(_ int, s *session) {
+		s.err = s.allocate(ctx, c)
+		count(s.err)
+	})
 	each(sessions, func(i int, s *session) {
+		if s.err != nil {
+			return
+		}
 		if c.Pair {
-			s.bindPartner(ctx, sessions[i^1])
-		} else if s.err == nil {
+			s.err = s.bindPartner(ctx, sessions[i^1])
+		} else {
 			s.err = s.bindPeer(ctx)
 		}
+		count(s.err)
 	})
 	took = time.Since(start)
 	if ctx.Err() != nil {
@@ -87,15 +107,11 @@ func (s *session) bindPeer(ctx context.Context) (err error) {
 // errPartner marks the half of a pair whose other half has failed.
 var errPartner = errors.New("the other half of the pair failed")
 
-func (s *session) bindPartner(ctx context.Context, partner *session) {
-	if s.client == nil || !s.client.relayed.IsValid() {
-		return
-	}
+func (s *session) bindPartner(ctx context.Context, partner *session) error {
 	if !partner.client.allocated() {
-		s.err = errPartner
-		return
+		return errPartner
 	}
-	s.err = s.client.bind(ctx, partner.client.relayed)
+	return s.client.bind(ctx, partner.client.relayed)
 }
 
 func (t *client) allocated() bool { return t != nil && t.relayed.IsValid() }
