@@ -24,6 +24,8 @@ log-file=/dev/null
 simple-log
 no-stdout-log
 CONF
+echo bench-secret >"$tmp/secret"
+
 coturn() { exec turnserver -c "$tmp/coturn.conf"; }
 maitred() {
 	exec ./bin/maitred serve --http.listen off --admin.listen off --turn.udp 127.0.0.1:34803 --turn.tcp 127.0.0.1:34803 \
@@ -48,7 +50,7 @@ for run in 1 2 3; do
 			fi
 			sleep 0.1
 		done
-		./bin/maitred bench relay --json --server "127.0.0.1:$port" --secret bench-secret --pid "$server" "$@" >"$tmp/$name.$run.json"
+		./bin/maitred bench relay --json --server "127.0.0.1:$port" --secret-file "$tmp/secret" --pid "$server" "$@" >"$tmp/$name.$run.json"
 		kill "$server"
 		wait "$server" 2>/dev/null || true
 		server=
