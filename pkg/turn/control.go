@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/maitred/maitred/pkg/credential"
@@ -128,7 +129,31 @@ var errRealm = errors.New("the request names another realm")
 
 // challenge is a 401 with realm and nonce, the same for every cause, so that it tells a guesser nothing.
 func (s *Server) challenge(r *request, q *query) *reply {
-	return s.unproven(r, func() *reply { return s.engineCall(&call{request: q.unsigned()}) })
+	return s.unproven(r, func() *reply {
+		return s.unauthorized.get(time.Now(), func() *reply { return s.engineCall(&call{request: q.unsigned()}) })
+	})
+}
+
+// unauthorized is the engine's latest 401, which serves every client for a while: each gets its nonce bound to its address (nonce.go).
+// It belongs to the control loop.
+type unauthorized struct {
+	answer *reply
+	asked  time.Time
+}
+
+// unauthorizedAge is short against the hour that the engine takes its nonces for.
+const unauthorizedAge = time.Minute
+
+// get returns the 401 for the caller to edit. It asks for another one when the last is too old.
+func (u *unauthorized) get(now time.Time, ask func() *reply) *reply {
+	if u.answer == nil || now.Sub(u.asked) >= unauthorizedAge {
+		answer := ask()
+		if answer == nil || answer.code != stun.CodeUnauthorized {
+			return answer
+		}
+		u.answer, u.asked = answer, now
+	}
+	return &reply{code: u.answer.code, attributes: slices.Clone(u.answer.attributes)}
 }
 
 // unproven answers a sender that has not proven its address, or has not come in: only so many times a second for each address.

@@ -94,6 +94,7 @@ type Server struct {
 	conns        conns
 
 	unprovenUDP, unprovenStream *addressLimiter // the control loop allows
+	unauthorized                unauthorized    // owned by the control loop
 
 	authLog, quotaLog, relayLog, acceptLog, policyLog rate.Sometimes // what could fill the log says one line a second
 }
