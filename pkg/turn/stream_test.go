@@ -180,10 +180,7 @@ func onEachStream(t *testing.T, test func(t *testing.T, s *testServer)) {
 // TestStreamKeepsOrder has numbered packets of many sizes go both ways, with control requests between those of the client.
 func TestStreamKeepsOrder(t *testing.T) {
 	onEachStream(t, func(t *testing.T, s *testServer) {
-		c := s.dial(t, "tcp")
-		c.allocate()
-		conn, to := remote(t, "127.0.0.1")
-		c.bind(0x4000, to)
+		c, conn := s.carrying(t)
 		numbered := func(i int) []byte {
 			return binary.BigEndian.AppendUint32(make([]byte, []int{1, 160, 999, 1200, 1201, 5000}[i%6]), uint32(i))
 		}
@@ -215,10 +212,7 @@ func TestStreamKeepsOrder(t *testing.T) {
 // oldest first.
 func TestBacklogKeepsOrder(t *testing.T) {
 	onEachStream(t, func(t *testing.T, s *testServer) {
-		c := s.dial(t, "tcp")
-		c.allocate()
-		conn, to := remote(t, "127.0.0.1")
-		c.bind(0x4000, to)
+		c, conn := s.carrying(t)
 		payload := make([]byte, 1199)
 		sent, last := uint32(0), uint32(0)
 		send := func() {
@@ -249,15 +243,22 @@ func TestBacklogKeepsOrder(t *testing.T) {
 	})
 }
 
+// carrying dials over TCP and sends one packet through channel 0x4000 to a peer.
+func (s *testServer) carrying(t *testing.T) (c *client, conn *net.UDPConn) {
+	t.Helper()
+	c = s.dial(t, "tcp")
+	c.allocate()
+	conn, to := remote(t, "127.0.0.1")
+	c.bind(0x4000, to)
+	c.sendChannel(0x4000, []byte("up"))
+	wantDatagram(t, conn, c.relayed, []byte("up"))
+	return c, conn
+}
+
 // TestStreamInPieces sends a message byte by byte, after the event loop has taken over reading.
 func TestStreamInPieces(t *testing.T) {
 	onEachStream(t, func(t *testing.T, s *testServer) {
-		c := s.dial(t, "tcp")
-		c.allocate()
-		conn, to := remote(t, "127.0.0.1")
-		c.bind(0x4000, to)
-		c.sendChannel(0x4000, []byte("first"))
-		wantDatagram(t, conn, c.relayed, []byte("first"))
+		c, conn := s.carrying(t)
 		for range 3 {
 			for _, b := range append(channelData(0x4000, []byte("pieces")), 0, 0) {
 				c.send([]byte{b})
@@ -297,12 +298,7 @@ func TestStreamEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onEachStream(t, func(t *testing.T, s *testServer) {
-				c := s.dial(t, "tcp")
-				c.allocate()
-				conn, to := remote(t, "127.0.0.1")
-				c.bind(0x4000, to)
-				c.sendChannel(0x4000, []byte("up"))
-				wantDatagram(t, conn, c.relayed, []byte("up"))
+				c, _ := s.carrying(t)
 				tt.end(s, c)
 				eventually(t, "the allocation ends", func() bool { return !s.relayedAt(c.relayed) })
 			})
@@ -313,12 +309,7 @@ func TestStreamEnds(t *testing.T) {
 // TestIdleAfterAllocation: a connection that the event loop reads is idle again when its allocation has been ended by the server.
 func TestIdleAfterAllocation(t *testing.T) {
 	s := start(t, func(c *Config) { c.IdleTimeout = 2 * time.Second })
-	c := s.dial(t, "tcp")
-	c.allocate()
-	conn, to := remote(t, "127.0.0.1")
-	c.bind(0x4000, to)
-	c.sendChannel(0x4000, []byte("up"))
-	wantDatagram(t, conn, c.relayed, []byte("up"))
+	c, _ := s.carrying(t)
 	s.endAll(&endShutdown, func(*allocation) bool { return true })
 	c.conn.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.conn.Read(make([]byte, 1)); err != io.EOF {
@@ -329,10 +320,7 @@ func TestIdleAfterAllocation(t *testing.T) {
 // TestStreamAllocatesNothing relays eight packets each way through a connection.
 func TestStreamAllocatesNothing(t *testing.T) {
 	onEachStream(t, func(t *testing.T, s *testServer) {
-		c := s.dial(t, "tcp")
-		c.allocate()
-		conn, to := remote(t, "127.0.0.1")
-		c.bind(0x4000, to)
+		c, conn := s.carrying(t)
 		const burst = 8
 		payload, buf := make([]byte, 1000), make([]byte, burst*1004)
 		run := bytes.Repeat(channelData(0x4000, payload), burst)
