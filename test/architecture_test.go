@@ -25,24 +25,26 @@ const everything = "*"
 // above it. Tests obey as well. A package that is missing here is an error, so
 // that nobody adds one without deciding where it belongs.
 var siblings = map[string][]string{
-	"cmd/maitred":    {"pkg/config", "pkg/daemon", "pkg/icecheck", "pkg/credential", "pkg/bench"},
-	"pkg/daemon":     {everything},
-	"pkg/config":     {},
-	"pkg/credential": {},
-	"pkg/udpio":      {},
-	"pkg/relay":      {"pkg/udpio"},
-	"pkg/turn":       {"pkg/relay", "pkg/udpio", "pkg/credential"},
-	"pkg/signaling":  {"pkg/credential", "pkg/cluster"},
-	"pkg/cluster":    {},
-	"pkg/httpd":      {"web"},
-	"pkg/icecheck":   {},
-	"pkg/bench":      {},
-	"pkg/client":     {"pkg/signaling"},
-	"web":            {},
-	"test":           {},
-	"test/harness":   {},
-	"test/interop":   {"test/harness"},
-	"test/faults":    {"test/harness"},
+	"cmd/maitred":     {"pkg/config", "pkg/daemon", "pkg/icecheck", "pkg/credential", "pkg/bench"},
+	"pkg/daemon":      {everything},
+	"pkg/config":      {},
+	"pkg/credential":  {},
+	"pkg/certificate": {},
+	"pkg/udpio":       {},
+	"pkg/ingress":     {},
+	"pkg/relay":       {"pkg/udpio"},
+	"pkg/turn":        {"pkg/relay", "pkg/udpio", "pkg/credential", "pkg/ingress"},
+	"pkg/signaling":   {"pkg/credential", "pkg/cluster"},
+	"pkg/cluster":     {},
+	"pkg/httpd":       {"web", "pkg/ingress"},
+	"pkg/icecheck":    {},
+	"pkg/bench":       {},
+	"pkg/client":      {"pkg/signaling"},
+	"web":             {},
+	"test":            {},
+	"test/harness":    {},
+	"test/interop":    {"test/harness"},
+	"test/faults":     {"test/harness"},
 }
 
 // outside says who alone may import a module of others, by import path prefix.
@@ -53,6 +55,7 @@ var outside = []struct {
 	{"github.com/spf13/viper", []string{"pkg/config"}},
 	{"github.com/pion/turn", []string{"pkg/turn"}},
 	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/bench", "pkg/daemon", "test/faults"}},
+	{"github.com/caddyserver/certmagic", []string{"pkg/certificate"}},
 	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "test/interop"}},
 }
 

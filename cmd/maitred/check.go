@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -27,7 +28,9 @@ func check(args []string, out, errOut io.Writer) error {
 		return err
 	}
 	urls := flags.Args()
+	var own *tls.Config
 	if len(urls) == 0 {
+		own = daemon.OwnTLS(c)
 		if urls, *username, *password, err = ownServer(c); err != nil {
 			return err
 		}
@@ -38,7 +41,7 @@ func check(args []string, out, errOut io.Writer) error {
 	var g errgroup.Group
 	for i, u := range urls {
 		g.Go(func() error {
-			results[i] = icecheck.Check(ctx, icecheck.Target{URL: u, Username: *username, Password: *password})
+			results[i] = icecheck.Check(ctx, icecheck.Target{URL: u, Username: *username, Password: *password, TLS: own})
 			return nil
 		})
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -11,6 +12,7 @@ func (l *loader) check(cfg *Config) {
 	l.checkExternalIP(cfg)
 	l.checkRelayPorts(cfg)
 	l.checkListeners(cfg)
+	l.checkTLS(cfg)
 	l.checkAdmin(cfg)
 	l.checkStrength(cfg)
 }
@@ -37,42 +39,86 @@ func (l *loader) checkExternalIP(cfg *Config) {
 	}
 }
 
+// checkRelayPorts finds a listening UDP port among the relay ports.
 func (l *loader) checkRelayPorts(cfg *Config) {
-	if cfg.TURN.UDP == Off {
-		return
-	}
-	_, port, err := splitListen(cfg.TURN.UDP)
-	if err != nil || !cfg.TURN.RelayPorts.Contains(port) {
-		return
-	}
-	from, key := l.blame("turn.relay_ports", "turn.udp")
-	other := "turn.udp (" + cfg.TURN.UDP + ")"
-	problem := "holds the port of " + other
-	if key == "turn.udp" {
-		problem = "is a port of turn.relay_ports (" + cfg.TURN.RelayPorts.String() + ")"
-	}
-	l.mistake(&Mistake{Origin: from.String(), Key: key, Value: strconv.Quote(find(key).show(cfg)), Problem: problem,
-		Valid: "a listening port outside of the relay ports"})
-}
-
-// checkListeners finds two TCP listeners on one address, and a daemon that would not listen at all.
-func (l *loader) checkListeners(cfg *Config) {
-	addresses := map[string]string{"http.listen": cfg.HTTP.Listen, "turn.tcp": cfg.TURN.TCP, "admin.listen": cfg.Admin.Listen}
-	for _, pair := range [][2]string{{"turn.tcp", "http.listen"}, {"admin.listen", "http.listen"}, {"admin.listen", "turn.tcp"}} {
-		if !overlap(addresses[pair[0]], addresses[pair[1]]) {
+	for listener, address := range map[string]string{"turn.udp": cfg.TURN.UDP, "turn.dtls": cfg.TURN.DTLS} {
+		_, port, err := splitListen(address)
+		if address == Off || err != nil || !cfg.TURN.RelayPorts.Contains(port) {
 			continue
 		}
-		from, key := l.blame(pair[0], pair[1])
-		other := pair[0]
-		if other == key {
-			other = pair[1]
+		from, key := l.blame("turn.relay_ports", listener)
+		problem := "holds the port of " + listener + " (" + address + ")"
+		if key == listener {
+			problem = "is a port of turn.relay_ports (" + cfg.TURN.RelayPorts.String() + ")"
 		}
-		l.mistake(&Mistake{Origin: from.String(), Key: key, Value: strconv.Quote(addresses[key]),
-			Problem: fmt.Sprintf("is also the address of %s (%s)", other, addresses[other]), Valid: "another port, or off"})
+		l.mistake(&Mistake{Origin: from.String(), Key: key, Value: strconv.Quote(find(key).show(cfg)), Problem: problem,
+			Valid: "a listening port outside of the relay ports"})
 	}
-	if cfg.HTTP.Listen == Off && cfg.TURN.UDP == Off && cfg.TURN.TCP == Off {
-		from, key := l.blame("http.listen", "turn.udp", "turn.tcp")
-		l.mistake(&Mistake{Origin: from.String(), Key: key, Problem: "http.listen, turn.udp and turn.tcp are all off: there is nothing to serve"})
+}
+
+// listener is a key with the address that it has.
+type listener struct{ key, address string }
+
+// checkListeners finds two listeners on one address, and a daemon that would not listen at all.
+func (l *loader) checkListeners(cfg *Config) {
+	http, https := listener{"http.listen", cfg.HTTP.Listen}, listener{"https.listen", cfg.HTTPS.Listen}
+	udp, dtls := listener{"turn.udp", cfg.TURN.UDP}, listener{"turn.dtls", cfg.TURN.DTLS}
+	tcp, tls := listener{"turn.tcp", cfg.TURN.TCP}, listener{"turn.tls", cfg.TURN.TLS}
+	l.checkApart([]listener{{"admin.listen", cfg.Admin.Listen}, tls, tcp, https, http})
+	l.checkApart([]listener{dtls, udp})
+	public := []listener{http, udp, tcp, https, tls, dtls}
+	if slices.ContainsFunc(public, func(a listener) bool { return a.address != Off }) {
+		return
+	}
+	keys := make([]string, len(public))
+	for i, a := range public {
+		keys[i] = a.key
+	}
+	from, key := l.blame(keys...)
+	l.mistake(&Mistake{Origin: from.String(), Key: key, Problem: "http.listen, turn.udp and turn.tcp are all off, and so is everything else: there is nothing to serve"})
+}
+
+// checkApart blames, of two listeners on one address, the one that comes first, unless only the other one was set.
+func (l *loader) checkApart(all []listener) {
+	for i, a := range all {
+		for _, b := range all[i+1:] {
+			if !overlap(a.address, b.address) {
+				continue
+			}
+			from, key := l.blame(a.key, b.key)
+			own, other := a, b
+			if key == b.key {
+				own, other = b, a
+			}
+			l.mistake(&Mistake{Origin: from.String(), Key: key, Value: strconv.Quote(own.address),
+				Problem: fmt.Sprintf("is also the address of %s (%s)", other.key, other.address), Valid: "another port, or off"})
+		}
+	}
+}
+
+// checkTLS finds a certificate that is only half there or comes from two sides, and listeners that have none.
+func (l *loader) checkTLS(cfg *Config) {
+	wrong := func(key, value, problem, valid string) {
+		l.mistake(&Mistake{Origin: l.origins[key].String(), Key: key, Value: value, Problem: problem, Valid: valid})
+	}
+	files := cfg.TLS.CertFile != "" || cfg.TLS.KeyFile != ""
+	switch {
+	case cfg.TLS.CertFile != "" && cfg.TLS.KeyFile == "":
+		wrong("tls.cert_file", "", "needs tls.key_file, the file with its private key", "")
+	case cfg.TLS.KeyFile != "" && cfg.TLS.CertFile == "":
+		wrong("tls.key_file", "", "needs tls.cert_file, the file with the certificate", "")
+	case cfg.TLS.SelfSigned && files:
+		wrong("tls.self_signed", "", "is on, and tls.cert_file names a certificate", "one of both")
+	case cfg.TLS.SelfSigned && cfg.Domain != "":
+		wrong("tls.self_signed", "", "is on, and domain asks for a public certificate", "one of both")
+	}
+	if cfg.Certificate() || files {
+		return
+	}
+	for _, a := range []listener{{"https.listen", cfg.HTTPS.Listen}, {"turn.tls", cfg.TURN.TLS}, {"turn.dtls", cfg.TURN.DTLS}} {
+		if a.address != Off {
+			wrong(a.key, strconv.Quote(a.address), "needs a certificate", "set domain, tls.cert_file with tls.key_file, or tls.self_signed; or off")
+		}
 	}
 }
 

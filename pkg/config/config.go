@@ -18,7 +18,10 @@ import (
 
 // Config is a complete configuration: every field is set and within its valid range.
 type Config struct {
+	Domain    string // empty: none
 	HTTP      HTTP
+	HTTPS     HTTPS
+	TLS       TLS
 	API       API
 	TURN      TURN
 	Signaling Signaling
@@ -37,6 +40,32 @@ type HTTP struct {
 	ConnectionsPerIP int
 }
 
+// HTTPS is where page, WebSocket, API and TURN over TLS are served on one port.
+type HTTPS struct {
+	Listen string // host:port or Off
+}
+
+// TLS is where the certificate comes from: of files, our own making, or ACME for the domain. Without any of them there is none.
+type TLS struct {
+	CertFile, KeyFile string // both or none
+	SelfSigned        bool
+	HandshakeTimeout  time.Duration
+	ACME              ACME
+}
+
+// ACME is how a certificate for the domain is had.
+type ACME struct {
+	DirectoryURL  string // empty: Let's Encrypt
+	CAFile        string // empty: the system's roots
+	Email         string
+	CheckInterval time.Duration
+}
+
+// Certificate tells whether there is to be one.
+func (c *Config) Certificate() bool {
+	return c.Domain != "" || c.TLS.CertFile != "" || c.TLS.SelfSigned
+}
+
 // API guards the routes that hand out ICE credentials to other applications.
 type API struct {
 	Keys []string // empty: those routes are closed
@@ -46,6 +75,7 @@ type API struct {
 type TURN struct {
 	Realm         string
 	UDP, TCP      string       // host:port or Off
+	TLS, DTLS     string       // the same
 	ExternalIP    []netip.Addr // at most one per family; empty: find out
 	RelayPorts    PortRange
 	URLs          []string // empty: derived from the listeners
@@ -71,14 +101,15 @@ type TURNBandwidth struct {
 	Total         BitRate // every packet counts once
 }
 
-// TURNLimits bounds what one client can take; 0 means no limit, except for the last four, which are always bounded.
+// TURNLimits bounds what one client can take; 0 means no limit, except for the last five, which are always bounded.
 type TURNLimits struct {
 	UnauthenticatedPerIP int // 401 answers a second
-	ConnectionsPerIP     int // open TCP connections
+	ConnectionsPerIP     int // open TCP, TLS and DTLS connections
+	DTLSHandshakes       int // at the same time
 	PeersPerAllocation   int // permissions, and channels, of one allocation
 	AddressesPerMember   int // remembered for RoomPermissions of what one member signals
 	StreamQueue          ByteSize
-	IdleTimeout          time.Duration // of a TCP connection without an allocation
+	IdleTimeout          time.Duration // of a connection without an allocation
 }
 
 // Signaling is the WebSocket hub.
@@ -166,6 +197,7 @@ func (l *loader) finish() (*Config, *Report, error) {
 		k.store(cfg, l.viper.Get(k.Name))
 	}
 	cfg.StateDir = l.expandHome(cfg.StateDir)
+	l.derive(cfg)
 	l.check(cfg)
 	report := l.report(cfg)
 	if len(l.mistakes) > 0 {
@@ -175,6 +207,25 @@ func (l *loader) finish() (*Config, *Report, error) {
 		return nil, report, errors.Join(l.mistakes...)
 	}
 	return cfg, report, nil
+}
+
+// derive fills in the defaults that depend on other keys.
+func (l *loader) derive(cfg *Config) {
+	byDefault := func(key string) bool { return l.origins[key].kind == fromDefault }
+	if cfg.Domain != "" && byDefault("http.listen") {
+		cfg.HTTP.Listen = ":80"
+	}
+	if cfg.HTTPS.Listen != "" {
+		return
+	}
+	switch {
+	case cfg.Domain != "" || cfg.TLS.CertFile != "":
+		cfg.HTTPS.Listen = ":443"
+	case cfg.TLS.SelfSigned:
+		cfg.HTTPS.Listen = ":8443"
+	default:
+		cfg.HTTPS.Listen = Off
+	}
 }
 
 func (l *loader) readDefaults() {

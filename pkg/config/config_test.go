@@ -67,11 +67,13 @@ func value(t *testing.T, r *Report, key string) Value {
 func TestDefaults(t *testing.T) {
 	cfg, report := mustLoad(t, Options{Env: []string{"HOME=/home/ada"}})
 	want := &Config{
-		HTTP: HTTP{Listen: ":8080", ConnectionsPerIP: 256},
+		HTTP:  HTTP{Listen: ":8080", ConnectionsPerIP: 256},
+		HTTPS: HTTPS{Listen: Off},
+		TLS:   TLS{HandshakeTimeout: 10 * time.Second, ACME: ACME{CheckInterval: 10 * time.Minute}},
 		TURN: TURN{
-			Realm: "maitred", UDP: ":3478", TCP: ":3478", RelayPorts: PortRange{49152, 65535}, CredentialTTL: 12 * time.Hour,
+			Realm: "maitred", UDP: ":3478", TCP: ":3478", TLS: Off, DTLS: Off, RelayPorts: PortRange{49152, 65535}, CredentialTTL: 12 * time.Hour,
 			Quota:  TURNQuota{PerUser: 20, PerIP: 200},
-			Limits: TURNLimits{UnauthenticatedPerIP: 50, ConnectionsPerIP: 100, PeersPerAllocation: 256, AddressesPerMember: 64, StreamQueue: 512 * kib, IdleTimeout: 30 * time.Second},
+			Limits: TURNLimits{UnauthenticatedPerIP: 50, ConnectionsPerIP: 100, DTLSHandshakes: 128, PeersPerAllocation: 256, AddressesPerMember: 64, StreamQueue: 512 * kib, IdleTimeout: 30 * time.Second},
 		},
 		Signaling: Signaling{
 			MaxMembers: 16, MaxRooms: 10000, Resume: 15 * time.Second, MaxMessage: 72 << 10, Queue: 256,
@@ -95,6 +97,19 @@ func TestDefaults(t *testing.T) {
 
 // examples has three valid values of every key, as they read in the report: for the file, the environment and the flag.
 var examples = map[string][3]string{
+	"domain":                              {"a.example.com", "b.example.com", "c.example.com"},
+	"https.listen":                        {":1443", "off", "[::1]:2443"},
+	"tls.cert_file":                       {"/a.pem", "/b.pem", "c.pem"},
+	"tls.key_file":                        {"/a.key", "/b.key", "c.key"},
+	"tls.self_signed":                     {"true", "false", "true"},
+	"tls.handshake_timeout":               {"1s", "5m", "20s"},
+	"tls.acme.directory_url":              {"https://a.example/dir", "https://b.example:14000/dir", "https://c.example/dir"},
+	"tls.acme.ca_file":                    {"/a.pem", "/b.pem", "c.pem"},
+	"tls.acme.email":                      {"a@example.com", "b@example.com", "c@example.com"},
+	"tls.acme.check_interval":             {"1s", "1h", "24h"},
+	"turn.tls":                            {":5349", "off", "[::1]:5350"},
+	"turn.dtls":                           {":5349", "off", "[::1]:5350"},
+	"turn.limits.dtls_handshakes":         {"1", "2", "3"},
 	"http.listen":                         {":81", "localhost:82", "[::1]:83"},
 	"http.trusted_proxies":                {"10.0.0.0/8", "127.0.0.1/32, ::1/128", "fd00::/8"},
 	"http.limits.connections_per_ip":      {"1", "2", "0"},
@@ -138,6 +153,12 @@ var examples = map[string][3]string{
 	"drain_timeout":                       {"1s", "2m", "0s"},
 }
 
+// companions are what a key needs beside it to be of any use.
+var companions = map[string]string{
+	"https.listen": "MAITRED_TLS_SELF_SIGNED=true", "turn.tls": "MAITRED_TLS_SELF_SIGNED=true", "turn.dtls": "MAITRED_TLS_SELF_SIGNED=true",
+	"tls.cert_file": "MAITRED_TLS_KEY_FILE=/key", "tls.key_file": "MAITRED_TLS_CERT_FILE=/cert",
+}
+
 // TestPrecedence sets every key in every source: the file wins over the default, the environment over it, the flag over all.
 func TestPrecedence(t *testing.T) {
 	for _, k := range Keys() {
@@ -147,7 +168,7 @@ func TestPrecedence(t *testing.T) {
 				t.Fatal("there is no example of this key")
 			}
 			file := writeFile(t, "maitred.yaml", nested(k.Name, texts[0]))
-			opts := Options{File: file, Env: []string{"HOME=/home/ada"}}
+			opts := Options{File: file, Env: []string{"HOME=/home/ada", companions[k.Name]}}
 			expect := func(text, origin string) {
 				t.Helper()
 				cfg, report := mustLoad(t, opts)
@@ -274,6 +295,16 @@ func TestTogether(t *testing.T) {
 		{"two IPv4 addresses", "MAITRED_TURN_EXTERNAL_IP=192.0.2.1,192.0.2.2", []string{`"192.0.2.2" is the second address of its family after 192.0.2.1`}},
 		{"two IPv6 addresses", "MAITRED_TURN_EXTERNAL_IP=2001:db8::1,192.0.2.2,2001:db8::2", []string{`"2001:db8::2" is the second`}},
 		{"an IPv4 address in two forms", "MAITRED_TURN_EXTERNAL_IP=192.0.2.1,::ffff:192.0.2.1", []string{"twice"}},
+		{"one TLS port twice", "MAITRED_TURN_TLS=:443 MAITRED_DOMAIN=a.example.com", []string{"MAITRED_TURN_TLS", `":443" is also the address of https.listen (:443)`}},
+		{"DTLS beside UDP", "MAITRED_TURN_DTLS=:3478 MAITRED_TLS_SELF_SIGNED=true", []string{"MAITRED_TURN_DTLS", `":3478" is also the address of turn.udp (:3478)`}},
+		{"DTLS among relay ports", "MAITRED_TURN_DTLS=:50000 MAITRED_TLS_SELF_SIGNED=true", []string{"MAITRED_TURN_DTLS", "is a port of turn.relay_ports (49152-65535)"}},
+		{"certificate without key", "MAITRED_TLS_CERT_FILE=/c", []string{"MAITRED_TLS_CERT_FILE", "needs tls.key_file"}},
+		{"key without certificate", "MAITRED_TLS_KEY_FILE=/k", []string{"MAITRED_TLS_KEY_FILE", "needs tls.cert_file"}},
+		{"self-signed and public", "MAITRED_TLS_SELF_SIGNED=true MAITRED_DOMAIN=a.example.com", []string{"MAITRED_TLS_SELF_SIGNED", "domain asks for a public certificate"}},
+		{"self-signed and files", "MAITRED_TLS_SELF_SIGNED=true MAITRED_TLS_CERT_FILE=/c MAITRED_TLS_KEY_FILE=/k", []string{"MAITRED_TLS_SELF_SIGNED", "tls.cert_file names a certificate"}},
+		{"HTTPS without a certificate", "MAITRED_HTTPS_LISTEN=:443", []string{"MAITRED_HTTPS_LISTEN", "needs a certificate; valid: set domain"}},
+		{"TLS without a certificate", "MAITRED_TURN_TLS=:5349", []string{"MAITRED_TURN_TLS", "needs a certificate"}},
+		{"DTLS without a certificate", "MAITRED_TURN_DTLS=:5349", []string{"MAITRED_TURN_DTLS", "needs a certificate"}},
 		{"one TCP port twice", "MAITRED_HTTP_LISTEN=:3478", []string{"MAITRED_HTTP_LISTEN", `":3478" is also the address of turn.tcp (:3478)`}},
 		{"one TCP port twice, one address in the other", "MAITRED_TURN_TCP=127.0.0.1:9090", []string{"turn.tcp", "admin.listen"}},
 		{"unspecified and loopback", "MAITRED_HTTP_LISTEN=[::]:9090", []string{"admin.listen (127.0.0.1:9090)"}},
@@ -293,6 +324,24 @@ func TestTogether(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDerivedListeners: what is listened on where nobody said so.
+func TestDerivedListeners(t *testing.T) {
+	for _, test := range []struct{ name, env, http, https string }{
+		{"nothing", "", ":8080", "off"},
+		{"domain", "MAITRED_DOMAIN=a.example.com", ":80", ":443"},
+		{"domain with files", "MAITRED_DOMAIN=a.example.com MAITRED_TLS_CERT_FILE=/c MAITRED_TLS_KEY_FILE=/k", ":80", ":443"},
+		{"files", "MAITRED_TLS_CERT_FILE=/c MAITRED_TLS_KEY_FILE=/k", ":8080", ":443"},
+		{"self-signed", "MAITRED_TLS_SELF_SIGNED=true", ":8080", ":8443"},
+		{"domain, and listeners", "MAITRED_DOMAIN=a.example.com MAITRED_HTTP_LISTEN=:8080 MAITRED_HTTPS_LISTEN=:8444", ":8080", ":8444"},
+		{"domain, and off", "MAITRED_DOMAIN=a.example.com MAITRED_HTTP_LISTEN=off MAITRED_HTTPS_LISTEN=off", "off", "off"},
+	} {
+		cfg, report := mustLoad(t, Options{Env: strings.Fields(test.env)})
+		if cfg.HTTP.Listen != test.http || cfg.HTTPS.Listen != test.https || value(t, report, "https.listen").Text != test.https {
+			t.Errorf("%s: http.listen %s, https.listen %s; want %s and %s", test.name, cfg.HTTP.Listen, cfg.HTTPS.Listen, test.http, test.https)
+		}
 	}
 }
 
@@ -331,8 +380,7 @@ func TestWeakValuesWarn(t *testing.T) {
 		"MAITRED_TURN_ALOW_PEERS=::/0":                        "the nearest one is MAITRED_TURN_ALLOW_PEERS",
 		"MAITRED_TURN_SECRET_FILE=/x":                         "the nearest one is MAITRED_TURN_SECRETS_FILE",
 		"MAITRED_TURN_REALM_FILE=/x":                          "there is no such variable",
-		"MAITRED_DOMAIN=call.example.com":                     "a feature that this version does not have yet: certificates",
-		"MAITRED_TLS_CERT_FILE=/x":                            "a feature that this version does not have yet",
+		"MAITRED_CLUSTER_NATS=nats://127.0.0.1":               "a feature that this version does not have yet: rooms on several nodes",
 		"MAITRED_=x":                                          "there is no such variable",
 		"MAITRED_" + strings.Repeat("X", 10_000) + "=x":       "there is no such variable",
 		"MAITRED_TURN_BANDWITH_TOTAL=8M":                      "the nearest one is MAITRED_TURN_BANDWIDTH_TOTAL",

@@ -39,9 +39,9 @@ func TestFileMistakes(t *testing.T) {
 		{"hidden secret", "turn:\n  secrets:\n  - hunter2 hunter2", []string{":2: turn.secrets: (hidden) holds a space"}},
 		{"key is a list", "[a]: b", []string{":1: a key must be a word"}},
 		{"merge key", "turn:\n  <<: {realm: x}", []string{":2: turn.<<: there is no such key"}},
-		{"later feature", "domain: call.example.com\ntls:\n  acme:\n    email: a@b\nturn:\n  tls: :5349", []string{
-			":1: domain: belongs to a feature", ":4: tls.acme.email: belongs to a feature", ":6: turn.tls: belongs to a feature"}},
-		{"unknown key of a later feature", "tls:\n  cert: x", []string{":2: tls.cert: there is no such key"}},
+		{"later feature", "signaling:\n  auth: token\ncluster:\n  nats: nats://127.0.0.1", []string{
+			":2: signaling.auth: belongs to a feature", ":4: cluster.nats: belongs to a feature"}},
+		{"unknown key of a later feature", "cluster:\n  nat: x", []string{":2: cluster.nat: there is no such key"}},
 		{"not a mapping", "- a\n- b", []string{":1: is not a configuration"}},
 		{"one word", "hello", []string{":1: is not a configuration"}},
 		{"syntax", "turn:\n\trealm: x", []string{":2: is not YAML: found character"}},
@@ -77,7 +77,7 @@ func TestFileForms(t *testing.T) {
 		{"null document", "~", "turn.realm", "maitred"},
 		{"empty section", "turn:\nlog:\n", "turn.realm", "maitred"},
 		{"no value", "turn:\n  realm:\n", "turn.realm", "maitred"},
-		{"no value of a later feature", "domain:\ntls:\n", "turn.realm", "maitred"},
+		{"no value of a later feature", "signaling:\n  auth:\ncluster:\n", "turn.realm", "maitred"},
 		{"dotted key", "turn.realm: x", "turn.realm", "x"},
 		{"half dotted key", "turn:\n  quota.per_ip: 3", "turn.quota.per_ip", "3"},
 		{"number as it is written", "turn:\n  realm: 007", "turn.realm", "007"},

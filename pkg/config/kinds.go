@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/mail"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -247,6 +249,18 @@ func listenAddress() kind[string] {
 	})
 }
 
+// listenOr is the same, or nothing for a default that depends on other keys.
+func listenOr() kind[string] {
+	k := listenAddress()
+	return checked(k.valid, func(s string) error {
+		if s == "" {
+			return nil
+		}
+		_, err := k.parse(s)
+		return err
+	})
+}
+
 // splitListen takes a listening address apart; an empty host means every address.
 func splitListen(s string) (host string, port uint16, err error) {
 	i := strings.LastIndexByte(s, ':')
@@ -405,11 +419,68 @@ func secretText() kind[string] {
 
 func path() kind[string] {
 	return checked("a directory", func(s string) error {
+		if s == "" {
+			return errors.New("is empty")
+		}
+		return checkPath(s)
+	})
+}
+
+// fileName is the name of a file, or nothing.
+func fileName() kind[string] { return checked("a file", checkPath) }
+
+func checkPath(s string) error {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return errors.New("holds control characters")
+	}
+	return nil
+}
+
+// domainName is a name that a public certificate can be had for, or nothing.
+func domainName() kind[string] {
+	return checked("a public host name such as call.example.com", func(s string) error {
+		_, notIP := netip.ParseAddr(s)
 		switch {
 		case s == "":
-			return errors.New("is empty")
-		case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
-			return errors.New("holds control characters")
+			return nil
+		case notIP == nil:
+			return errors.New("is an IP address; tls.self_signed makes a certificate for one")
+		case strings.Contains(s, "*"):
+			return errors.New("has a wildcard, which no page can be opened under")
+		case strings.Contains(s, ":") || strings.Contains(s, "/"):
+			return errors.New("is more than a host name: leave out scheme, port and path")
+		case !strings.Contains(s, ".") || strings.Contains(s, "_") || len(s) > 253:
+			return errors.New("is not the name of a host on the Internet")
+		}
+		return checkHost(s)
+	})
+}
+
+func httpsURL() kind[string] {
+	return checked("a URL that begins with https://", func(s string) error {
+		if s == "" {
+			return nil
+		}
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || u.Host == "":
+			return errors.New("is not a URL")
+		case u.Scheme != "https":
+			return errors.New("does not begin with https://")
+		case u.User != nil:
+			return errors.New("has a user in it")
+		}
+		return nil
+	})
+}
+
+func email() kind[string] {
+	return checked("an address such as ops@example.com", func(s string) error {
+		if s == "" {
+			return nil
+		}
+		if a, err := mail.ParseAddress(s); err != nil || a.Address != s {
+			return errors.New("is not an e-mail address")
 		}
 		return nil
 	})

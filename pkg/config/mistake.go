@@ -106,6 +106,9 @@ func Nearest(name string, candidates []string) string {
 		if leaf(name) == leaf(plain) && d > 5 {
 			d = 5 + d/16
 		}
+		if !strings.Contains(name, ".") { // the section left out
+			d = min(d, 3+2*distance(name, leaf(plain)))
+		}
 		if best == "" || d < bestDistance {
 			best, bestDistance = c, d
 		}

@@ -85,7 +85,7 @@ func TestFlags(t *testing.T) {
 	for flag, want := range map[string]string{
 		"externl-ip":       "flag --externl-ip: there is no such flag; the nearest one is --external-ip",
 		"turn.quota.perip": "the nearest one is --turn.quota.per_ip",
-		"domain":           "belongs to a feature that this version does not have yet: certificates",
+		"signaling.auth":   "belongs to a feature that this version does not have yet: join tokens",
 		"a\nb":             `flag --"a\nb": there is no such flag`,
 	} {
 		if all := mistakes(t, Options{Flags: map[string]string{flag: "x"}}); len(all) != 1 || !strings.Contains(all[0].Error(), want) {

@@ -4,9 +4,10 @@
 //	                                              v                      v
 //	browser -> httpd -> /ws -> signaling.Hub -> ice.go (mint, release) -> turn.Server -> relay
 //	                -> /api, /metrics, /readyz -> this package
+//	                -> TURN over TLS on the port of HTTPS ----------------> turn.Server
 //
-// Read New for what there is, Run for its life, ice.go for how a room and the relay know of each other, traffic.go for what was relayed
-// for whom.
+// Read New for what there is, Run for its life, ice.go for how a room and the relay know of each other, urls.go for what browsers are told,
+// tls.go for the certificate, traffic.go for what was relayed for whom.
 package daemon
 
 import (
@@ -23,9 +24,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/maitred/maitred/pkg/certificate"
 	"github.com/maitred/maitred/pkg/config"
 	"github.com/maitred/maitred/pkg/credential"
 	"github.com/maitred/maitred/pkg/httpd"
+	"github.com/maitred/maitred/pkg/ingress"
 	"github.com/maitred/maitred/pkg/relay"
 	"github.com/maitred/maitred/pkg/signaling"
 	"github.com/maitred/maitred/pkg/turn"
@@ -37,13 +40,16 @@ type Build struct{ Version, Commit, Go string }
 // Daemon is a whole server.
 type Daemon struct {
 	// fixed after construction
-	config    *config.Config
-	log       *slog.Logger
-	authority *credential.Authority
-	external  []netip.Addr
-	turn      *turn.Server
-	hub       *signaling.Hub
-	http      *httpd.Server
+	config      *config.Config
+	log         *slog.Logger
+	authority   *credential.Authority
+	external    []netip.Addr
+	certificate *certificate.Manager // nil: there is no TLS
+	connections *ingress.Metrics
+	sockets     *ingress.Sockets // that the service manager has opened
+	turn        *turn.Server
+	hub         *signaling.Hub
+	http        *httpd.Server
 
 	hurry     chan struct{} // closed by Hurry
 	hurryOnce sync.Once
@@ -51,21 +57,33 @@ type Daemon struct {
 
 // New opens every listener. Its errors say which configuration key is at fault and what to do; nothing stays open then.
 func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
-	d := &Daemon{config: c, log: log, hurry: make(chan struct{})}
+	d := &Daemon{config: c, log: log, connections: ingress.NewMetrics(), hurry: make(chan struct{})}
 	var err error
 	if d.authority, err = NewAuthority(c); err != nil {
 		return nil, err
 	}
 	d.external = externalAddresses(c.TURN.ExternalIP)
-	if d.turn, err = turn.New(d.turnConfig()); err != nil {
+	if d.certificate, err = d.newCertificate(); err != nil {
 		return nil, err
+	}
+	if d.sockets, err = ingress.Inherited(); err != nil {
+		return nil, err
+	}
+	if d.turn, err = turn.New(d.turnConfig()); err != nil {
+		return nil, errors.Join(err, d.sockets.Close())
 	}
 	d.hub = signaling.New(d.signalingOptions())
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(d.turn, d.hub.Metrics(), buildInfo(build), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if d.certificate != nil {
+		registry.MustRegister(d.certificate, d.connections)
+	}
 	if d.http, err = httpd.New(d.httpConfig(registry)); err != nil {
-		return nil, errors.Join(err, d.turn.Close())
+		return nil, errors.Join(err, d.turn.Close(), d.sockets.Close())
+	}
+	if err := d.sockets.Unused(); err != nil {
+		return nil, errors.Join(err, d.http.Close(), d.turn.Close(), d.sockets.Close())
 	}
 	d.logListeners()
 	d.logExternal()
@@ -92,8 +110,8 @@ func secretsOf(c *config.Config) ([]string, error) {
 	return []string{generated}, nil
 }
 
-// Reload takes over what can change while calls go on: secrets, keys, peer lists, room permissions, quotas, bandwidths and
-// origins. Everything else of c is for the next start.
+// Reload takes over what can change while calls go on: secrets, keys, certificate files, peer lists, room permissions, quotas, bandwidths
+// and origins. Everything else of c is for the next start.
 func (d *Daemon) Reload(c *config.Config) error {
 	secrets, err := secretsOf(c)
 	if err != nil {
@@ -108,13 +126,16 @@ func (d *Daemon) Reload(c *config.Config) error {
 	d.hub.SetRoomPermissions(c.TURN.RoomPermissions)
 	d.hub.SetAllowedOrigins(c.Signaling.AllowedOrigins)
 	d.http.SetSecrets(c.Admin.Token, c.API.Keys)
+	if d.certificate != nil && c.TLS.CertFile != "" {
+		d.certificate.Reload(c.TLS.CertFile, c.TLS.KeyFile)
+	}
 	return nil
 }
 
 // Reloadable tells whether Reload, or the caller for the log level, takes a changed value of the key over.
 func Reloadable(key string) bool {
 	switch key {
-	case "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.room_permissions", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
+	case "tls.cert_file", "tls.key_file", "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.room_permissions", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
 		"turn.bandwidth.per_allocation", "turn.bandwidth.total", "signaling.allowed_origins", "api.keys", "admin.token", "log.level":
 		return true
 	}
@@ -124,7 +145,9 @@ func Reloadable(key string) bool {
 func (d *Daemon) turnConfig() turn.Config {
 	t := d.config.TURN
 	return turn.Config{
-		UDP: t.UDP, TCP: t.TCP,
+		UDP: t.UDP, TCP: t.TCP, TLS: t.TLS, DTLS: t.DTLS,
+		TLSConfig: d.tlsConfig(ingress.TURNProtocols), HandshakeTimeout: d.config.TLS.HandshakeTimeout,
+		TrustedProxies: d.config.HTTP.TrustedProxies, Inherited: d.sockets.Take,
 		External: d.external, RelayPorts: relay.PortRange{Min: t.RelayPorts.Min, Max: t.RelayPorts.Max},
 		Authority:            d.authority,
 		Quota:                turn.Quota(t.Quota),
@@ -133,9 +156,11 @@ func (d *Daemon) turnConfig() turn.Config {
 		MemberMay:            d.memberMay,
 		UnauthenticatedPerIP: t.Limits.UnauthenticatedPerIP,
 		ConnectionsPerIP:     t.Limits.ConnectionsPerIP,
+		DTLSHandshakes:       t.Limits.DTLSHandshakes,
 		PeersPerAllocation:   t.Limits.PeersPerAllocation,
 		StreamQueue:          int(t.Limits.StreamQueue),
 		IdleTimeout:          t.Limits.IdleTimeout,
+		Metrics:              d.connections,
 		Log:                  d.log,
 	}
 }
@@ -171,8 +196,10 @@ func noneIfZero[T int | time.Duration](v T) T {
 }
 
 func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
-	return httpd.Config{
-		Listen: d.config.HTTP.Listen, AdminListen: d.config.Admin.Listen, AdminToken: d.config.Admin.Token,
+	c := httpd.Config{
+		Listen: d.config.HTTP.Listen, SecureListen: d.config.HTTPS.Listen, AdminListen: d.config.Admin.Listen, AdminToken: d.config.Admin.Token,
+		TLS: d.tlsConfig(ingress.SharedProtocols), HandshakeTimeout: d.config.TLS.HandshakeTimeout, TURN: d.turn.ServeConn,
+		Domain: d.config.Domain, Inherited: d.sockets.Take, Connections: d.connections,
 		TrustedProxies: d.config.HTTP.TrustedProxies, APIKeys: d.config.API.Keys, ConnectionsPerIP: d.config.HTTP.ConnectionsPerIP,
 		Signaling: d.hub,
 		ICE:       d.apiICEServers, REST: d.apiREST,
@@ -183,6 +210,10 @@ func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
 		Kick:        func(room, member string) bool { return d.hub.Kick(room, member, "removed by the administrator") },
 		Log:         d.log,
 	}
+	if d.certificate != nil {
+		c.Challenge = d.certificate.ChallengeHandler
+	}
+	return c
 }
 
 func buildInfo(b Build) prometheus.Collector {
@@ -198,13 +229,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 	httpCtx, stopHTTP := context.WithCancel(failed)
 	turnCtx, stopTURN := context.WithCancel(failed)
 	hubCtx, stopHub := context.WithCancel(failed)
+	certificateCtx, stopCertificate := context.WithCancel(failed)
 	defer stopHTTP()
 	defer stopTURN()
 	defer stopHub()
+	defer stopCertificate()
 	httpDone := make(chan struct{})
 	g.Go(func() error { defer close(httpDone); return d.http.Run(httpCtx) })
 	g.Go(func() error { return d.turn.Run(turnCtx) })
 	g.Go(func() error { return d.hub.Run(hubCtx) })
+	if d.certificate != nil {
+		g.Go(func() error { return d.certificate.Run(certificateCtx) })
+	}
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -214,6 +250,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.closeHub()
 		stopHub()
 		stopHTTP()
+		stopCertificate() // an order that is under way is answered by HTTP
 		<-httpDone
 		stopTURN()
 		return nil

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
-	"github.com/maitred/maitred/pkg/config"
 	"github.com/maitred/maitred/pkg/credential"
 	"github.com/maitred/maitred/pkg/httpd"
 	"github.com/maitred/maitred/pkg/icecheck"
@@ -73,114 +70,17 @@ func (d *Daemon) servers(host, username, password string) []httpd.ICEServer {
 	return out
 }
 
-// urls are this daemon's servers for a client that knows it as host, the best path first.
-func (d *Daemon) urls(host string) (stun, turn []string) {
-	udp, hasUDP := d.turn.UDPAddr()
-	tcp, hasTCP := d.turn.TCPAddr()
-	return serverURLs(d.config.TURN.URLs, d.hostFor(host), port(udp, hasUDP), port(tcp, hasTCP))
-}
-
-// hostFor is the name in the URLs: the one that the client itself used, else the external address.
-func (d *Daemon) hostFor(host string) string {
-	if host != "" {
-		return host
-	}
-	return d.external[0].String()
-}
-
-func port(a netip.AddrPort, ok bool) uint16 {
-	if !ok {
-		return 0
-	}
-	return a.Port()
-}
-
-// serverURLs derives the URLs from the ports (0: no such listener) unless they are configured.
-func serverURLs(configured []string, host string, udp, tcp uint16) (stun, turn []string) {
-	for _, u := range configured {
-		if isSTUN(u) {
-			stun = append(stun, u)
-		} else {
-			turn = append(turn, u)
-		}
-	}
-	if len(configured) > 0 {
-		return stun, turn
-	}
-	at := func(port uint16) string { return net.JoinHostPort(host, strconv.Itoa(int(port))) }
-	if udp != 0 {
-		stun = append(stun, "stun:"+at(udp))
-		turn = append(turn, "turn:"+at(udp)+"?transport=udp")
-	}
-	if tcp != 0 {
-		turn = append(turn, "turn:"+at(tcp)+"?transport=tcp")
-	}
-	return stun, turn
-}
-
-func isSTUN(url string) bool { return len(url) > 4 && url[:4] == "stun" }
-
 // ready makes an allocation as a client would, over each transport that there is. A full quota is not ready either: new calls go
-// elsewhere where there is an elsewhere.
+// elsewhere where there is an elsewhere. A certificate that is missing or has expired is the log's and the metrics' business: whoever passes
+// the CA's questions on to ready daemons only must not wait for it.
 func (d *Daemon) ready(ctx context.Context) error {
 	c := d.authority.Mint("self-check", time.Minute)
 	var errs []error
 	for _, url := range d.localURLs() {
-		r := icecheck.Check(ctx, icecheck.Target{URL: url, Username: c.Username, Password: c.Password})
+		r := icecheck.Check(ctx, icecheck.Target{URL: url, Username: c.Username, Password: c.Password, TLS: d.ownTLS()})
 		if r.Err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", url, r.Err))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// localURLs reach the listeners from this machine.
-func (d *Daemon) localURLs() (urls []string) {
-	if a, ok := d.turn.UDPAddr(); ok {
-		urls = append(urls, "turn:"+reachable(a).String()+"?transport=udp")
-	}
-	if a, ok := d.turn.TCPAddr(); ok {
-		urls = append(urls, "turn:"+reachable(a).String()+"?transport=tcp")
-	}
-	return urls
-}
-
-// reachable replaces the wildcard by the loopback address.
-func reachable(a netip.AddrPort) netip.AddrPort {
-	ip := a.Addr().Unmap()
-	if ip.IsUnspecified() {
-		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	}
-	return netip.AddrPortFrom(ip, a.Port())
-}
-
-// ConfiguredURLs are the TURN URLs of a daemon with this configuration as it is reached from this machine (local) or from outside.
-func ConfiguredURLs(c *config.Config, local bool) ([]string, error) {
-	portOf := func(key, addr string) (string, uint16, error) {
-		if addr == config.Off {
-			return "", 0, nil
-		}
-		a, err := net.ResolveUDPAddr("udp", addr)
-		if err != nil {
-			return "", 0, fmt.Errorf("%s: %w", key, err)
-		}
-		host := "127.0.0.1"
-		if a.IP != nil && !a.IP.IsUnspecified() {
-			host = a.IP.String()
-		}
-		return host, uint16(a.Port), nil
-	}
-	udpHost, udp, err := portOf("turn.udp", c.TURN.UDP)
-	tcpHost, tcp, err2 := portOf("turn.tcp", c.TURN.TCP)
-	if err := errors.Join(err, err2); err != nil {
-		return nil, err
-	}
-	if local {
-		_, a := serverURLs(nil, udpHost, udp, 0)
-		_, b := serverURLs(nil, tcpHost, 0, tcp)
-		return append(a, b...), nil
-	}
-	external := externalAddresses(c.TURN.ExternalIP)
-	_, turn := serverURLs(c.TURN.URLs, external[0].String(), udp, tcp)
-	return turn, nil
 }

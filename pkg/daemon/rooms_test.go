@@ -207,7 +207,7 @@ func TestTraffic(t *testing.T) {
 	bob.turn.sendTo(ann.turn, "and to you")
 	eventually(t, "the last packet is counted", func() bool { return r.rollup().Total == short(2, 15) })
 	all := r.rollup()
-	if got := all.Transports; len(got) != 2 || got["udp"] != short(1, 5) || got["tcp"] != short(1, 10) {
+	if got := all.Transports; len(got) != 4 || got["udp"] != short(1, 5) || got["tcp"] != short(1, 10) {
 		t.Errorf("transports: %+v", got)
 	}
 	if blue := all.Rooms["blue"]; len(all.Rooms) != 2 || blue.Members != 2 || blue.Traffic != short(2, 15) || all.Rooms["red"].Members != 1 {

@@ -18,22 +18,25 @@ func TestServerURLs(t *testing.T) {
 		name       string
 		configured []string
 		host       string
-		udp, tcp   uint16
+		ports      ports
 		stun, turn []string
 	}{
-		{"both", nil, "call.example.com", 3478, 3479, []string{"stun:call.example.com:3478"},
+		{"UDP and TCP", nil, "call.example.com", ports{udp: 3478, tcp: 3479}, []string{"stun:call.example.com:3478"},
 			[]string{"turn:call.example.com:3478?transport=udp", "turn:call.example.com:3479?transport=tcp"}},
-		{"UDP off", nil, "192.0.2.1", 0, 3478, nil, []string{"turn:192.0.2.1:3478?transport=tcp"}},
-		{"TCP off", nil, "192.0.2.1", 3478, 0, []string{"stun:192.0.2.1:3478"}, []string{"turn:192.0.2.1:3478?transport=udp"}},
-		{"all off", nil, "192.0.2.1", 0, 0, nil, nil},
-		{"IPv6", nil, "2001:db8::1", 3478, 3478, []string{"stun:[2001:db8::1]:3478"},
+		{"all, the best first", nil, "call.example.com", ports{udp: 1, tcp: 2, tls: 443, dtls: 3}, []string{"stun:call.example.com:1"},
+			[]string{"turn:call.example.com:1?transport=udp", "turn:call.example.com:2?transport=tcp", "turns:tls.example.com:443?transport=tcp", "turns:tls.example.com:3?transport=udp"}},
+		{"one port", nil, "call.example.com", ports{tls: 443}, nil, []string{"turns:tls.example.com:443?transport=tcp"}},
+		{"UDP off", nil, "192.0.2.1", ports{tcp: 3478}, nil, []string{"turn:192.0.2.1:3478?transport=tcp"}},
+		{"TCP off", nil, "192.0.2.1", ports{udp: 3478}, []string{"stun:192.0.2.1:3478"}, []string{"turn:192.0.2.1:3478?transport=udp"}},
+		{"all off", nil, "192.0.2.1", ports{}, nil, nil},
+		{"IPv6", nil, "2001:db8::1", ports{udp: 3478, tcp: 3478}, []string{"stun:[2001:db8::1]:3478"},
 			[]string{"turn:[2001:db8::1]:3478?transport=udp", "turn:[2001:db8::1]:3478?transport=tcp"}},
-		{"configured", []string{"turn:turn.example.com", "stun:stun.example.com", "turns:turn.example.com:443"}, "x", 1, 2,
+		{"configured", []string{"turn:turn.example.com", "stun:stun.example.com", "turns:turn.example.com:443"}, "x", ports{udp: 1, tcp: 2, tls: 3},
 			[]string{"stun:stun.example.com"}, []string{"turn:turn.example.com", "turns:turn.example.com:443"}},
-		{"configured TURN alone", []string{"turn:turn.example.com"}, "x", 1, 2, nil, []string{"turn:turn.example.com"}},
+		{"configured TURN alone", []string{"turn:turn.example.com"}, "x", ports{udp: 1, tcp: 2}, nil, []string{"turn:turn.example.com"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			stun, turn := serverURLs(tt.configured, tt.host, tt.udp, tt.tcp)
+			stun, turn := serverURLs(tt.configured, tt.host, "tls.example.com", tt.ports)
 			if !slices.Equal(stun, tt.stun) || !slices.Equal(turn, tt.turn) {
 				t.Errorf("got %q and %q, want %q and %q", stun, turn, tt.stun, tt.turn)
 			}
@@ -57,6 +60,10 @@ func TestConfiguredURLs(t *testing.T) {
 		{"configured, outside", []string{"turn.urls", "turn:t.example.com,stun:s.example.com"}, false, []string{"turn:t.example.com"}},
 		{"configured, local", []string{"turn.udp", ":1", "turn.tcp", "off", "turn.urls", "turn:t.example.com"}, true, []string{"turn:127.0.0.1:1?transport=udp"}},
 		{"off", []string{"turn.udp", "off", "turn.tcp", "off"}, true, nil},
+		{"TLS and DTLS, local", []string{"turn.udp", "off", "turn.tcp", "off", "tls.self_signed", "true", "https.listen", "127.0.0.2:443", "turn.tls", ":5349", "turn.dtls", ":5349"}, true,
+			[]string{"turns:127.0.0.1:5349?transport=tcp", "turns:127.0.0.2:443?transport=tcp", "turns:127.0.0.1:5349?transport=udp"}},
+		{"domain, outside", []string{"turn.udp", ":3478", "turn.tcp", "off", "domain", "call.example.com", "turn.tls", ":5349"}, false,
+			[]string{"turn:call.example.com:3478?transport=udp", "turns:call.example.com:443?transport=tcp"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := ConfiguredURLs(load(t, tt.settings...), tt.local)

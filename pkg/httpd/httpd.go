@@ -1,11 +1,13 @@
 // Package httpd serves what the daemon says over HTTP: the call page, the
-// API, health, and on a listener of its own the administrator's view.
+// API, health, and on a listener of its own the administrator's view. It has
+// the port that HTTPS shares with TURN over TLS.
 //
 // It knows nothing of TURN or signaling; the daemon hands it functions.
 package httpd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,12 +15,12 @@ import (
 	"net/http"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
+
+	"github.com/maitred/maitred/pkg/ingress"
 )
 
 const (
@@ -35,12 +37,29 @@ const (
 // Config is what the daemon decides. A nil function answers as if there were
 // nothing to tell; nil Log and Metrics are valid.
 type Config struct {
-	// Listen and AdminListen are addresses as in the configuration; "off"
-	// (or empty) opens none.
-	Listen, AdminListen string
+	// Listen, SecureListen and AdminListen are addresses as in the
+	// configuration (http.listen, https.listen, admin.listen); "off" (or empty)
+	// opens none.
+	Listen, SecureListen, AdminListen string
+	// TLS is what SecureListen speaks.
+	TLS *tls.Config
+	// HandshakeTimeout is for the PROXY header, the TLS handshake and the first
+	// byte together; 0 is 10 seconds.
+	HandshakeTimeout time.Duration
+	// TURN takes over the connections to SecureListen that carry TURN; without
+	// it they are closed.
+	TURN func(*ingress.Conn)
+	// Domain is the name that the page has; "" is whatever name it is asked for.
+	Domain string
+	// Challenge answers what a certificate authority asks in clear (RFC 8555
+	// section 8.3) and leaves the rest to the handler; nil: nothing is asked.
+	Challenge func(http.Handler) http.Handler
+	// Inherited is an open socket for a key and its address, or nil.
+	Inherited func(key, address string) net.Listener
 	// AdminToken is asked of everyone who does not come from this machine.
 	AdminToken string
-	// TrustedProxies are believed when they say who their client is.
+	// TrustedProxies are believed when they say who their client is, in a
+	// header or by the PROXY protocol.
 	TrustedProxies []netip.Prefix
 	// APIKeys open the routes that hand out credentials; none closes them.
 	APIKeys []string
@@ -59,6 +78,8 @@ type Config struct {
 
 	// Ready says what keeps the daemon from serving, nil when nothing does.
 	Ready func(context.Context) error
+	// Connections counts what comes to SecureListen; may be nil.
+	Connections *ingress.Metrics
 	// Metrics is what GET /metrics shows.
 	Metrics prometheus.Gatherer
 	// Rooms and Allocations are shown as JSON to the administrator.
@@ -97,13 +118,15 @@ type RESTCredential struct {
 // is not run must be closed.
 type Server struct {
 	// Fixed after construction.
-	cfg           Config
-	log           *slog.Logger
-	site          *site
-	ready         *readiness
-	public, admin net.Listener // nil when off
+	cfg    Config
+	log    *slog.Logger
+	site   *site
+	ready  *readiness
+	public *front       // nil when off
+	secure *front       // nil when off
+	strays *handover    // requests in clear to the port of secure
+	admin  net.Listener // nil when off
 
-	fullLog  rate.Sometimes
 	draining atomic.Bool
 	secrets  atomic.Pointer[secrets]
 }
@@ -117,7 +140,7 @@ type secrets struct {
 // New binds the listeners, so that a port in use is known at once. Its errors
 // name the configuration key and say what to do.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, log: cfg.Log, ready: &readiness{check: cfg.Ready, fresh: readyFresh}, fullLog: rate.Sometimes{Interval: time.Second}}
+	s := &Server{cfg: cfg, log: cfg.Log, ready: &readiness{check: cfg.Ready, fresh: readyFresh}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -126,13 +149,7 @@ func New(cfg Config) (*Server, error) {
 	if s.site, err = loadSite(); err != nil {
 		return nil, err
 	}
-	if s.public, err = listen("http.listen", "MAITRED_HTTP_LISTEN", cfg.Listen); err != nil {
-		return nil, err
-	}
-	if s.public != nil {
-		s.public = limit(s.public, cfg.ConnectionsPerIP, cfg.TrustedProxies, s.full)
-	}
-	if s.admin, err = listen("admin.listen", "MAITRED_ADMIN_LISTEN", cfg.AdminListen); err != nil {
+	if err = s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if s.admin != nil && cfg.AdminToken == "" && !s.AdminAddr().Addr().IsLoopback() {
@@ -143,58 +160,57 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+func (s *Server) listen() (err error) {
+	if isOn(s.cfg.Listen) {
+		if s.public, err = s.open(ingress.Config{Key: "http.listen", Address: s.cfg.Listen}); err != nil {
+			return err
+		}
+	}
+	if isOn(s.cfg.SecureListen) {
+		if s.secure, err = s.open(ingress.Config{Key: "https.listen", Address: s.cfg.SecureListen, TLS: s.cfg.TLS, Shared: true}); err != nil {
+			return err
+		}
+		s.strays = newHandover(s.secure.listener.Addr())
+	}
+	if isOn(s.cfg.AdminListen) {
+		if s.admin = s.inherited("admin.listen", s.cfg.AdminListen); s.admin != nil {
+			return nil
+		}
+		if s.admin, err = net.Listen("tcp", s.cfg.AdminListen); err != nil {
+			s.admin = nil
+			return ingress.BindError("admin.listen", s.cfg.AdminListen, err)
+		}
+	}
+	return nil
+}
+
+func isOn(address string) bool { return address != "" && address != "off" }
+
+func (s *Server) inherited(key, address string) net.Listener {
+	if s.cfg.Inherited == nil {
+		return nil
+	}
+	return s.cfg.Inherited(key, address)
+}
+
 // SetSecrets replaces the administrator's token and the API keys for requests
 // from now on. The token must not become empty on a listener that others reach.
 func (s *Server) SetSecrets(adminToken string, apiKeys []string) {
 	s.secrets.Store(&secrets{adminToken, apiKeys})
 }
 
-// full tells the operator that an address has too many connections.
-func (s *Server) full(ip netip.Addr) {
-	s.fullLog.Do(func() {
-		s.log.Warn("too many HTTP connections from one address, see http.limits.connections_per_ip (repeated lines are left out)", "client", ip)
-	})
-}
+// Addr is where the page is served in clear, zero when that is off.
+func (s *Server) Addr() netip.AddrPort { return s.public.addr() }
 
-// listen binds address, or returns nil for "off".
-func listen(key, env, address string) (net.Listener, error) {
-	if address == "" || address == "off" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s", key, bindProblem(err, key, env, address))
-	}
-	return l, nil
-}
-
-// wsaEADDRINUSE is what Windows says; syscall.EADDRINUSE is not it there.
-const wsaEADDRINUSE = syscall.Errno(10048)
-
-func bindProblem(err error, key, env, address string) string {
-	elsewhere := fmt.Sprintf("set %s (%s) to another address", key, env)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, wsaEADDRINUSE):
-		return fmt.Sprintf("%s is already in use; stop the other program or %s", address, elsewhere)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Sprintf("%s needs more rights than this user has; grant CAP_NET_BIND_SERVICE or %s", address, elsewhere)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Sprintf("%s is not an address of this machine; %s", address, elsewhere)
-	}
-	return fmt.Sprintf("cannot listen on %s: %v; %s", address, err, elsewhere)
-}
-
-// Addr is where the page is served, zero when that is off.
-func (s *Server) Addr() netip.AddrPort { return addrPort(s.public) }
+// SecureAddr is where the page is served over TLS, zero when that is off.
+func (s *Server) SecureAddr() netip.AddrPort { return s.secure.addr() }
 
 // AdminAddr is where the administrator's listener is, zero when that is off.
-func (s *Server) AdminAddr() netip.AddrPort { return addrPort(s.admin) }
-
-func addrPort(l net.Listener) netip.AddrPort {
-	if l == nil {
+func (s *Server) AdminAddr() netip.AddrPort {
+	if s.admin == nil {
 		return netip.AddrPort{}
 	}
-	a := l.Addr().(*net.TCPAddr).AddrPort()
+	a := s.admin.Addr().(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
@@ -204,10 +220,13 @@ func (s *Server) SetDraining() { s.draining.Store(true) }
 // Close closes the listeners of a server that was never run.
 func (s *Server) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.public, s.admin} {
-		if l != nil {
-			errs = append(errs, l.Close())
+	for _, f := range []*front{s.public, s.secure} {
+		if f != nil {
+			errs = append(errs, f.listener.Close())
 		}
+	}
+	if s.admin != nil {
+		errs = append(errs, s.admin.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -217,7 +236,11 @@ func (s *Server) Close() error {
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if s.public != nil {
-		s.serve(ctx, group, s.public, s.publicHandler(), writeTimeout)
+		s.serveFront(ctx, group, s.public, s.clearHandler())
+	}
+	if s.secure != nil {
+		s.serveFront(ctx, group, s.secure, s.publicHandler("https"))
+		s.serve(ctx, group, s.strays, s.strayHandler(), writeTimeout).SetKeepAlivesEnabled(false)
 	}
 	if s.admin != nil {
 		// Profiles are written for as long as the administrator asks.
@@ -226,7 +249,16 @@ func (s *Server) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (s *Server) serve(ctx context.Context, group *errgroup.Group, l net.Listener, h http.Handler, write time.Duration) {
+func (s *Server) serveFront(ctx context.Context, group *errgroup.Group, f *front, h http.Handler) {
+	s.serve(ctx, group, f.http, h, writeTimeout)
+	group.Go(func() error { return f.listener.Run(ctx) })
+}
+
+// maxStreams is how many requests one HTTP/2 connection has under way: the page
+// has about two dozen files.
+const maxStreams = 100
+
+func (s *Server) serve(ctx context.Context, group *errgroup.Group, l net.Listener, h http.Handler, write time.Duration) *http.Server {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -234,6 +266,8 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group, l net.Listene
 		WriteTimeout:      write,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnContext:       markSecure,
 		// Broken clients are not the operator's business.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -253,4 +287,5 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group, l net.Listene
 		}
 		return nil
 	})
+	return server
 }

@@ -23,11 +23,11 @@ func TestListenErrors(t *testing.T) {
 		name, want string
 		cfg        Config
 	}{
-		{"page port taken", "http.listen: " + address + " is already in use; stop the other program or set http.listen (MAITRED_HTTP_LISTEN) to another address",
+		{"page port taken", "http.listen: " + address + " is already in use: stop the other program or set http.listen to another address",
 			Config{Listen: address}},
-		{"admin port taken", "admin.listen: " + address + " is already in use; stop the other program or set admin.listen (MAITRED_ADMIN_LISTEN) to another address",
+		{"admin port taken", "admin.listen: " + address + " is already in use: stop the other program or set admin.listen to another address",
 			Config{Listen: "127.0.0.1:0", AdminListen: address}},
-		{"not ours", "http.listen: 192.0.2.1:80 is not an address of this machine; set http.listen (MAITRED_HTTP_LISTEN) to another address",
+		{"not ours", "http.listen: 192.0.2.1:80 is not an address of this machine; set http.listen to another address",
 			Config{Listen: "192.0.2.1:80"}},
 		{"nonsense", "http.listen: cannot listen on nonsense", Config{Listen: "nonsense"}},
 		{"open admin", "admin.listen: 0.0.0.0:0 can be reached from other machines but admin.token is empty; set admin.token (MAITRED_ADMIN_TOKEN) or listen on 127.0.0.1",

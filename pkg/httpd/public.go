@@ -17,7 +17,10 @@ const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 const permissionsPolicy = "camera=(self), microphone=(self), display-capture=(self), " +
 	"geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=()"
 
-func (s *Server) publicHandler() http.Handler {
+// transportSecurity has browsers come by HTTPS only, for two years (RFC 6797).
+const transportSecurity = "max-age=63072000"
+
+func (s *Server) publicHandler(service string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.site.page("index.html"))
 	mux.HandleFunc("GET /r/{room}", s.site.page("call.html"))
@@ -30,7 +33,25 @@ func (s *Server) publicHandler() http.Handler {
 	mux.HandleFunc("GET /turn", s.turnREST)
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	return s.accessLog("http", secured(explained(mux)))
+	handler := s.onlyHTTPS(explained(mux))
+	if service == "http" {
+		return handler // clearHandler adds the rest
+	}
+	return s.accessLog(service, secured(handler))
+}
+
+// onlyHTTPS says so to browsers, where the domain has a certificate that they
+// accept.
+func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
+	if s.cfg.Domain == "" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if Secure(r, s.cfg.TrustedProxies) {
+			w.Header().Set("Strict-Transport-Security", transportSecurity)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // secured puts the headers on every answer, errors and pages alike.
@@ -66,7 +87,7 @@ func (s *Server) accessLog(service string, next http.Handler) http.Handler {
 			path = "/r/…"
 		}
 		s.log.Debug("request", "service", service, "method", r.Method, "path", path, "status", seen.status,
-			"client", ClientIP(r, s.cfg.TrustedProxies).String(), "took", time.Since(begin))
+			"client", ClientIP(r, s.cfg.TrustedProxies).String(), "secure", Secure(r, s.cfg.TrustedProxies), "took", time.Since(begin))
 	})
 }
 

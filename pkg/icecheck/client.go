@@ -10,6 +10,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/pion/dtls/v3"
+	"github.com/pion/logging"
 	"github.com/pion/stun"
 )
 
@@ -28,23 +30,59 @@ type auth struct {
 }
 
 // dial connects. The connection breaks off when ctx ends.
-func dial(ctx context.Context, u serverURL) (*client, error) {
-	address := net.JoinHostPort(u.host, u.port)
-	conn, err := new(net.Dialer).DialContext(ctx, u.network, address)
+func dial(ctx context.Context, u serverURL, config *tls.Config) (*client, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, u.network, net.JoinHostPort(u.host, u.port))
 	if err != nil {
 		return nil, err
 	}
 	if u.tls {
-		secure := tls.Client(conn, &tls.Config{ServerName: u.host, MinVersion: tls.VersionTLS12, NextProtos: []string{"stun.turn"}})
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("TLS: %w", err), conn.Close())
+		if conn, err = encrypt(ctx, u, conn, config); err != nil {
+			return nil, err
 		}
-		conn = secure
 	}
 	c := &client{conn: conn, stream: u.network == "tcp"}
 	c.stop = context.AfterFunc(ctx, func() { c.conn.Close() })
 	return c, nil
 }
+
+// encrypt speaks TLS or, over UDP, DTLS on conn, and closes it when that fails.
+func encrypt(ctx context.Context, u serverURL, conn net.Conn, config *tls.Config) (net.Conn, error) {
+	if config == nil {
+		config = &tls.Config{}
+	}
+	config = config.Clone()
+	if config.ServerName == "" {
+		config.ServerName = u.host
+	}
+	config.MinVersion, config.NextProtos = tls.VersionTLS12, []string{"stun.turn"}
+	if u.network == "udp" {
+		return encryptDatagrams(ctx, conn.(*net.UDPConn), config)
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("TLS: %w", err), conn.Close())
+	}
+	return secure, nil
+}
+
+func encryptDatagrams(ctx context.Context, conn *net.UDPConn, config *tls.Config) (net.Conn, error) {
+	secure, err := dtls.ClientWithOptions(connected{conn}, conn.RemoteAddr(), dtls.WithServerName(config.ServerName), dtls.WithInsecureSkipVerify(config.InsecureSkipVerify),
+		dtls.WithRootCAs(config.RootCAs), dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
+		dtls.WithLoggerFactory(&logging.DefaultLoggerFactory{Writer: io.Discard, DefaultLogLevel: logging.LogLevelDisabled}))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("DTLS: %w", err), conn.Close())
+	}
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("DTLS: %w", err), secure.Close())
+	}
+	return secure, nil
+}
+
+// connected is a connected socket as the net.PacketConn that DTLS wants.
+type connected struct{ *net.UDPConn }
+
+// WriteTo implements net.PacketConn: there is one to write to.
+func (c connected) WriteTo(b []byte, _ net.Addr) (int, error) { return c.Write(b) }
 
 func (c *client) close() {
 	c.stop()

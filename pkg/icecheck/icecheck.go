@@ -4,6 +4,7 @@ package icecheck
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,6 +17,8 @@ import (
 type Target struct {
 	URL                string // stun:, turn: or turns:, as in an RTCIceServer (RFC 7064, RFC 7065)
 	Username, Password string
+	// TLS is for turns: and stuns: URLs; nil: the certificate is verified for the URL's host, as a browser does it.
+	TLS *tls.Config
 }
 
 // Result is what came of one target.
@@ -64,7 +67,7 @@ func Check(ctx context.Context, t Target) Result {
 		return r
 	}
 	start := time.Now()
-	c, err := dial(ctx, u)
+	c, err := dial(ctx, u, t.TLS)
 	if err != nil {
 		r.Err = fmt.Errorf("cannot reach the server: %w", err)
 		return r

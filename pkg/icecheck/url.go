@@ -12,7 +12,7 @@ import (
 type serverURL struct {
 	relay   bool // turn: or turns:
 	tls     bool
-	network string // udp or tcp
+	network string // udp or tcp; with tls it is DTLS or TLS
 	host    string
 	port    string
 }
@@ -42,9 +42,6 @@ func parseURL(raw string) (u serverURL, err error) {
 		if hasQuery {
 			return u, fmt.Errorf("%q: after the question mark only transport=udp or transport=tcp may stand", raw)
 		}
-	}
-	if u.tls && u.network == "udp" {
-		return u, fmt.Errorf("%q: TURN over DTLS is not checked, only over TLS (transport=tcp)", raw)
 	}
 	return u, nil
 }

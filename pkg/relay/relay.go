@@ -38,11 +38,13 @@ type Transport uint8
 const (
 	UDP Transport = iota
 	TCP
+	TLS
+	DTLS
 	Transports // how many there are
 )
 
 // String returns the transport's name in metrics and URLs.
-func (t Transport) String() string { return [...]string{"udp", "tcp"}[t] }
+func (t Transport) String() string { return [...]string{"udp", "tcp", "tls", "dtls"}[t] }
 
 // Client is the way to one TURN client.
 type Client interface {

@@ -55,7 +55,7 @@ func packets(n uint64) relay.Count { return relay.Count{Packets: n, Bytes: n * m
 // TestBandwidthPerAllocation: the burst passes in each direction, the rest is dropped; control requests and other allocations are
 // as free as before.
 func TestBandwidthPerAllocation(t *testing.T) {
-	for _, network := range transports {
+	for _, network := range roomy {
 		t.Run(network, func(t *testing.T) {
 			s := start(t, func(c *Config) { c.Bandwidth.PerAllocation = lowestBandwidth })
 			first, other := s.speaker(t, network), s.speaker(t, network)
@@ -96,8 +96,8 @@ func TestBandwidthInTotal(t *testing.T) {
 
 // TestBandwidthOfBothEndsRelayed: what the sender may send and what the receiver may receive, whatever their transports.
 func TestBandwidthOfBothEndsRelayed(t *testing.T) {
-	for _, network := range transports {
-		for _, to := range transports {
+	for _, network := range roomy {
+		for _, to := range roomy {
 			t.Run(network+" to "+to, func(t *testing.T) {
 				s := start(t, func(c *Config) { c.RelayPorts = relay.PortRange{}; c.Bandwidth.PerAllocation = lowestBandwidth })
 				a, b, receiver := s.dial(t, network), s.dial(t, network), s.dial(t, to)

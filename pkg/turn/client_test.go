@@ -3,16 +3,24 @@ package turn
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/maitred/maitred/pkg/credential"
+	"github.com/maitred/maitred/pkg/ingress"
 	"github.com/maitred/maitred/pkg/relay"
+	"github.com/pion/dtls/v3"
 	"github.com/pion/stun"
 	"go.uber.org/goleak"
 )
@@ -44,7 +52,7 @@ func startWith(t *testing.T, change func(*Config), edit func(*Server)) *testServ
 		t.Fatal(err)
 	}
 	log := &logBuffer{}
-	config := Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0", External: []netip.Addr{loopback}, RelayPorts: relay.PortRange{Min: 20000, Max: 29999},
+	config := Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0", TLS: "127.0.0.1:0", DTLS: "127.0.0.1:0", TLSConfig: serverTLS(t), HandshakeTimeout: patience, DTLSHandshakes: 16, External: []netip.Addr{loopback}, RelayPorts: relay.PortRange{Min: 20000, Max: 29999},
 		Authority: authority, Peers: Peers{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
 		PeersPerAllocation: 16, StreamQueue: 256 << 10, IdleTimeout: 30 * time.Second, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if change != nil {
@@ -75,7 +83,24 @@ func startWith(t *testing.T, change func(*Config), edit func(*Server)) *testServ
 	return &testServer{s, authority, log}
 }
 
-// client is a TURN client that sends whatever the test wants, over UDP or TCP.
+// serverTLS has a fresh certificate.
+func serverTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"relay.test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: ingress.TURNProtocols,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil }}
+}
+
+// client is a TURN client that sends whatever the test wants, over any transport.
 type client struct {
 	t        *testing.T
 	conn     net.Conn
@@ -96,19 +121,39 @@ func (s *testServer) dial(t *testing.T, network string) *client {
 
 func (s *testServer) dialAs(t *testing.T, network, username, password string) *client {
 	t.Helper()
-	addr, ok := s.UDPAddr()
-	if network == "tcp" {
-		addr, ok = s.TCPAddr()
-	}
+	conn := s.connect(t, network)
+	t.Cleanup(func() { conn.Close() })
+	return &client{t: t, conn: conn, stream: network == "tcp" || network == "tls", username: username, key: credential.Key(username, "maitred", password), realm: "maitred"}
+}
+
+func (s *testServer) connect(t *testing.T, network string) net.Conn {
+	t.Helper()
+	addr, ok := map[string]func() (netip.AddrPort, bool){"udp": s.UDPAddr, "tcp": s.TCPAddr, "tls": s.TLSAddr, "dtls": s.DTLSAddr}[network]()
 	if !ok {
 		t.Fatalf("no %s listener", network)
 	}
-	conn, err := net.Dial(network, addr.String())
+	var conn net.Conn
+	var err error
+	switch network {
+	case "tls": // the server's certificate is not what these tests are about
+		conn, err = tls.Dial("tcp", addr.String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"stun.turn"}})
+	case "dtls":
+		var socket *net.UDPConn
+		var d *dtls.Conn
+		if socket, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err == nil {
+			d, err = dtls.ClientWithOptions(socket, net.UDPAddrFromAddrPort(addr), dtls.WithInsecureSkipVerify(true))
+		}
+		if err == nil {
+			err = d.HandshakeContext(t.Context())
+			conn = d
+		}
+	default:
+		conn, err = net.Dial(network, addr.String())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	return &client{t: t, conn: conn, stream: network == "tcp", username: username, key: credential.Key(username, "maitred", password), realm: "maitred"}
+	return conn
 }
 
 // attr is one raw attribute.

@@ -13,7 +13,10 @@ import (
 
 // The tests of this file are named after what Pion's server 2.1.6 does otherwise; docs/decisions tells why it is the engine anyway.
 
-var transports = []string{"udp", "tcp"}
+var transports = []string{"udp", "tcp", "tls", "dtls"}
+
+// roomy are those that carry the largest payload there is. A DTLS record does not.
+var roomy = transports[:3]
 
 func TestWrongCredentialAtAllocateIs401(t *testing.T) {
 	s := start(t, nil)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/maitred/maitred/pkg/credential"
+	"github.com/maitred/maitred/pkg/ingress"
 	"github.com/maitred/maitred/pkg/relay"
 	"github.com/maitred/maitred/pkg/udpio"
 	"github.com/pion/stun"
@@ -272,7 +273,7 @@ func (s *Server) wanted(q *query) (want relay.Request, refused *reply) {
 func (s *Server) noRelay(r *request, err error) *reply {
 	if !errors.Is(err, relay.ErrNoReservation) {
 		s.relayLog.Do(func() {
-			s.log.Warn("no relayed address to give (repeated lines are left out)", "client", r.from, "error", advise(err))
+			s.log.Warn("no relayed address to give (repeated lines are left out)", "client", r.from, "error", ingress.Advise(err))
 		})
 	}
 	return refuse(stun.CodeInsufficientCapacity)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
 
 	"github.com/maitred/maitred/pkg/udpio"
@@ -28,9 +29,17 @@ const (
 
 var (
 	errNotFramed   = errors.New("the stream carries something else than STUN and ChannelData")
-	errWouldBlock  = errors.New("there is nothing to read now")
 	errFrameTooBig = errors.New("a message is longer than the client may send")
 )
+
+// errWouldBlock is what reading without waiting returns where reading would wait. TLS takes it for a reason to try again later.
+var errWouldBlock net.Error = wouldBlock{}
+
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "there is nothing to read now" }
+func (wouldBlock) Timeout() bool   { return false }
+func (wouldBlock) Temporary() bool { return true }
 
 // frameReader cuts a stream into STUN and ChannelData messages (RFC 8656 sections 2.1 and 12.5).
 type frameReader struct {
@@ -38,10 +47,13 @@ type frameReader struct {
 	buf        []byte // grows to maxFrame for clients that send large messages
 	start, end int    // what has been read and not been taken
 	filled     bool   // the last read could have brought more
+	eager      bool   // r does not wait, so it is asked for more as long as it has some
 }
 
-func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: r, buf: make([]byte, readBuffer)}
+// newFrameReader reads ahead first, then r.
+func newFrameReader(r io.Reader, ahead []byte) *frameReader {
+	buf := make([]byte, max(readBuffer, len(ahead)))
+	return &frameReader{r: r, buf: buf, end: copy(buf, ahead)}
 }
 
 // next waits for one message of at most limit bytes and returns it without its padding. It is good until the next call. io.EOF
@@ -68,8 +80,11 @@ func (f *frameReader) next(limit int) ([]byte, error) {
 	return m, nil
 }
 
-// ready tells whether next would return without waiting.
+// ready implements messageReader.
 func (f *frameReader) ready() bool {
+	if f.eager {
+		return true
+	}
 	b := f.buf[f.start:f.end]
 	if len(b) < 4 {
 		return false

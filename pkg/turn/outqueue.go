@@ -10,6 +10,8 @@ import (
 // One goroutine at a time writes: whoever flushes, as long as the kernel takes everything at once, and after that the connection's
 // writer, until there is nothing left.
 type outQueue struct {
+	// fixed after construction
+	seal  sealer        // nil in clear
 	ready chan struct{} // has an element when the writer has been called, or the queue is closed
 
 	mu      sync.Mutex
@@ -19,6 +21,13 @@ type outQueue struct {
 	spare   []byte // the buffer for what comes while pending is being written
 	closed  bool
 	limit   int // bytes
+}
+
+// sealer makes of messages what goes onto the wire. One goroutine at a time uses it: whoever writes.
+type sealer interface {
+	// seal returns bytes that are good until done. An error is for good.
+	seal(b []byte) ([]byte, error)
+	done()
 }
 
 // outState says who is to write next.
@@ -34,8 +43,8 @@ const (
 // keepBuffer is the capacity in bytes that an idle queue may hold on to.
 const keepBuffer = 16 << 10
 
-func newOutQueue(limit int) *outQueue {
-	return &outQueue{limit: limit, ready: make(chan struct{}, 1)}
+func newOutQueue(limit int, seal sealer) *outQueue {
+	return &outQueue{limit: limit, seal: seal, ready: make(chan struct{}, 1)}
 }
 
 // put appends a message with its padding. It returns how many media messages were thrown away to make room, whether there was
@@ -104,12 +113,31 @@ func (q *outQueue) flush(d *direct) {
 		if b = q.begin(b); len(b) == 0 {
 			return
 		}
-		if n := d.write(b); n < len(b) {
-			q.call(b[:copy(b, b[n:])])
+		rest, err := q.write(d, b)
+		if err != nil {
+			q.close() // ends the writer, and with it the connection
+			return
+		}
+		if len(rest) > 0 {
+			q.call(rest)
 			return
 		}
 	}
 	q.call(b[:0])
+}
+
+// write returns what d does not take, in the memory of b where it fits.
+func (q *outQueue) write(d *direct, b []byte) (rest []byte, err error) {
+	if q.seal == nil {
+		n := d.write(b)
+		return b[:copy(b, b[n:])], nil
+	}
+	sealed, err := q.seal.seal(b)
+	if err != nil {
+		return nil, err
+	}
+	defer q.seal.done()
+	return append(b[:0], sealed[d.write(sealed):]...), nil
 }
 
 // begin returns what there is to flush. written is what has been flushed already, nil at first.
@@ -155,38 +183,56 @@ func (q *outQueue) signal() {
 	}
 }
 
-// take waits until the writer is called and returns all there is, again and again until there is nothing; false when the queue is
-// closed. written is the buffer of the last call.
+// take waits until the writer is called and returns all there is to be written to the wire, again and again until there is nothing; false when
+// the queue is closed. written is the buffer of the last call.
 func (q *outQueue) take(written []byte) (b []byte, ok bool) {
 	for {
-		b, ok = q.takeNow(written)
-		if len(b) > 0 || !ok {
-			return b, ok
+		b, sealed, ok := q.takeNow(written)
+		switch {
+		case !ok:
+			return nil, false
+		case len(b) == 0:
+			written = nil
+			<-q.ready
+		case sealed || q.seal == nil:
+			return b, true
+		default:
+			return q.sealNow(b)
 		}
-		written = nil
-		<-q.ready
 	}
 }
 
-func (q *outQueue) takeNow(written []byte) (b []byte, ok bool) {
+// sealNow is the writer's way to the wire: it waits for the kernel, so what it writes has to be memory of its own.
+func (q *outQueue) sealNow(b []byte) ([]byte, bool) {
+	sealed, err := q.seal.seal(b)
+	if err != nil {
+		q.close()
+		return nil, false
+	}
+	defer q.seal.done()
+	return append(b[:0], sealed...), true
+}
+
+// takeNow also tells whether b is what a flusher left, which has been sealed.
+func (q *outQueue) takeNow(written []byte) (b []byte, sealed, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return nil, false
+		return nil, false, false
 	}
 	q.keepLocked(written)
 	if q.state != outWriter {
-		return nil, true
+		return nil, false, true
 	}
 	if b, q.rest = q.rest, nil; len(b) > 0 {
-		return b, true
+		return b, true, true
 	}
 	q.keepLocked(b)
 	if b = q.swapLocked(); len(b) == 0 {
 		q.keepLocked(b)
 		q.state = outIdle
 	}
-	return b, true
+	return b, false, true
 }
 
 func (q *outQueue) setLimit(limit int) {

@@ -10,6 +10,7 @@ package turn
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,10 +18,10 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/maitred/maitred/pkg/credential"
+	"github.com/maitred/maitred/pkg/ingress"
 	"github.com/maitred/maitred/pkg/relay"
 	"github.com/maitred/maitred/pkg/udpio"
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,8 @@ const Off = "off"
 // Config is what a server needs to know.
 type Config struct {
 	UDP, TCP   string          // addresses to listen on, or Off
+	TLS, DTLS  string          // the same over TLS; empty is Off, too
+	TLSConfig  *tls.Config     // for TLS and DTLS; its GetCertificate must be set
 	External   []netip.Addr    // what relayed addresses carry, at most one of each family
 	RelayPorts relay.PortRange // zero: virtual relayed addresses
 	Authority  *credential.Authority
@@ -42,17 +45,23 @@ type Config struct {
 	// MemberMay tells whether the user may have a permission for ip, which Peers allows. The control loop waits for it. Nil: always.
 	MemberMay func(user string, ip netip.Addr) bool
 
-	UnauthenticatedPerIP int // 401 answers a second; 0: no limit
-	ConnectionsPerIP     int // open stream connections; 0: no limit
-	PeersPerAllocation   int // permissions
-	StreamQueue          int // bytes that a stream client may be behind
+	UnauthenticatedPerIP int                                    // 401 answers a second; 0: no limit
+	ConnectionsPerIP     int                                    // open stream connections; 0: no limit
+	PeersPerAllocation   int                                    // permissions
+	DTLSHandshakes       int                                    // at the same time
+	StreamQueue          int                                    // bytes that a stream client may be behind
+	HandshakeTimeout     time.Duration                          // for TLS and DTLS, the PROXY header included
+	TrustedProxies       []netip.Prefix                         // may say in a PROXY header who their client is
+	Inherited            func(key, address string) net.Listener // an open socket for the key, or nil; may be nil
+
 	// IdleTimeout is how long a connection without an allocation may stay silent. One with an allocation that stays silent ends
 	// when that expires.
 	IdleTimeout time.Duration
 
 	Network udpio.Network // nil: the best there is on this system
 
-	Log *slog.Logger
+	Metrics *ingress.Metrics // of TLS; may be nil
+	Log     *slog.Logger
 }
 
 // Quota bounds allocations: 486 beyond it. 0 is no quota.
@@ -76,11 +85,14 @@ type Server struct {
 	relay     *relay.Relay
 	engine    *engine
 	front     *relay.Front
-	udp       []udpio.Socket // one for each of the network's goroutines; none when off
-	tcp       net.Listener   // nil when off
-	known     chan *request  // control requests of clients that have an allocation
-	strangers chan *request  // and of those that have none
-	buffers   sync.Pool      // *[maxControlFrame]byte
+	udp       []udpio.Socket    // one for each of the network's goroutines; none when off
+	dtls      *dtlsFront        // nil when off
+	tcp, tls  *ingress.Listener // nil when off
+	newDirect func(net.Conn) *direct
+	stopping  chan struct{} // closed when Run's context has ended
+	known     chan *request // control requests of clients that have an allocation
+	strangers chan *request // and of those that have none
+	buffers   sync.Pool     // *[maxControlFrame]byte
 	inbounds  inbounds
 	metrics   metrics
 	nonces    nonceBinder
@@ -111,8 +123,8 @@ const (
 func New(config Config) (*Server, error) {
 	s := &Server{
 		config: config, log: config.Log, metrics: newMetrics(), nonces: newNonceBinder(),
-		inbounds: newInbounds(),
-		known:    make(chan *request, controlQueue), strangers: make(chan *request, controlQueue),
+		inbounds: newInbounds(), newDirect: newDirect, stopping: make(chan struct{}),
+		known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue),
 		live:           allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
 		conns:          conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},
 		unprovenUDP:    newAddressLimiter(config.UnauthenticatedPerIP),
@@ -165,49 +177,80 @@ func relayAddresses(external []netip.Addr, host map[netip.Addr]bool) (out []rela
 	return out
 }
 
-func (s *Server) listen() error {
+func (s *Server) listen() (err error) {
 	if s.config.UDP != Off {
-		addr, err := net.ResolveUDPAddr("udp", s.config.UDP)
+		bind, err := bindAddress(s.config.UDP)
 		if err != nil {
 			return fmt.Errorf("turn.udp: %w", err)
 		}
-		bind := addr.AddrPort()
-		if addr.IP == nil {
-			bind = netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(addr.Port))
+		if s.udp, err = s.network.OpenShared(bind, s.front); err != nil {
+			return ingress.BindError("turn.udp", s.config.UDP, err)
 		}
-		if s.udp, err = s.network.OpenShared(netip.AddrPortFrom(bind.Addr().Unmap(), bind.Port()), s.front); err != nil {
-			return listenError("turn.udp", s.config.UDP, err)
-		}
-		s.relay.ForbidOwnPorts(s.udp[0].LocalAddr().Port())
 	}
-	if s.config.TCP != Off {
-		var err error
-		if s.tcp, err = net.Listen("tcp", s.config.TCP); err != nil {
-			return listenError("turn.tcp", s.config.TCP, err)
+	if isOn(s.config.DTLS) {
+		if s.dtls, err = s.newDTLSFront(); err != nil {
+			return err
+		}
+	}
+	s.relay.ForbidOwnPorts(s.ownPorts()...)
+	if isOn(s.config.TCP) {
+		if s.tcp, err = s.listenStream("turn.tcp", s.config.TCP, nil); err != nil {
+			return err
+		}
+	}
+	if isOn(s.config.TLS) {
+		if s.tls, err = s.listenStream("turn.tls", s.config.TLS, s.config.TLSConfig); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// listenError says what to do about the common causes.
-func listenError(key, addr string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s: %s is in use by another program (another STUN/TURN server?): stop it or set %s to another address", key, addr, key)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s: no permission to listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE", key, addr)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("%s: this machine has no address %s", key, addr)
+func isOn(address string) bool { return address != Off && address != "" }
+
+// bindAddress resolves host:port; without a host it is the wildcard of both families.
+func bindAddress(address string) (netip.AddrPort, error) {
+	addr, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
-	return fmt.Errorf("%s: %w", key, err)
+	if addr.IP == nil {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(addr.Port)), nil
+	}
+	bind := addr.AddrPort()
+	return netip.AddrPortFrom(bind.Addr().Unmap(), bind.Port()), nil
 }
 
-// advise adds what the operator can do when descriptors have run out: a relayed address is one, and so is a connection.
-func advise(err error) error {
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		return fmt.Errorf("%w: raise the limit on open files (ulimit -n, LimitNOFILE= of the service), or set turn.relay_ports to none", err)
+func (s *Server) listenStream(key, address string, config *tls.Config) (*ingress.Listener, error) {
+	c := ingress.Config{Key: key, Address: address, Trusted: s.config.TrustedProxies, TLS: config, For: ingress.TURN, Timeout: s.config.HandshakeTimeout,
+		Serve: s.serveStream, Metrics: s.config.Metrics, Log: s.log}
+	if config != nil {
+		// Handshakes count, too; in clear, connections are counted as soon as they are there.
+		c.PerIP, c.PerIPIs = s.config.ConnectionsPerIP, "turn.limits.connections_per_ip"
 	}
-	return err
+	if s.config.Inherited != nil {
+		c.Inherited = s.config.Inherited(key, address)
+	}
+	return ingress.Listen(c)
+}
+
+// serveStream takes what came to a listener of TURN's own.
+func (s *Server) serveStream(c *ingress.Conn) {
+	if c.For == ingress.ClearHTTP { // a browser, by mistake
+		_ = c.Wire.Close()
+		return
+	}
+	s.ServeConn(c)
+}
+
+// ownPorts are those of the UDP listeners.
+func (s *Server) ownPorts() (ports []uint16) {
+	for _, l := range []func() (netip.AddrPort, bool){s.UDPAddr, s.DTLSAddr} {
+		if a, ok := l(); ok {
+			ports = append(ports, a.Port())
+		}
+	}
+	return ports
 }
 
 // UDPAddr is the address that the UDP listener is bound to; false when there is none.
@@ -218,12 +261,25 @@ func (s *Server) UDPAddr() (netip.AddrPort, bool) {
 	return s.udp[0].LocalAddr(), true
 }
 
-// TCPAddr is the address that the TCP listener is bound to; false when there is none.
-func (s *Server) TCPAddr() (netip.AddrPort, bool) {
-	if s.tcp == nil {
+// DTLSAddr is the same for DTLS.
+func (s *Server) DTLSAddr() (netip.AddrPort, bool) {
+	if s.dtls == nil {
 		return netip.AddrPort{}, false
 	}
-	return s.tcp.Addr().(*net.TCPAddr).AddrPort(), true
+	return s.dtls.sockets[0].LocalAddr(), true
+}
+
+// TCPAddr is the same for TCP.
+func (s *Server) TCPAddr() (netip.AddrPort, bool) { return streamAddr(s.tcp) }
+
+// TLSAddr is the same for TLS, as far as this server listens for it itself.
+func (s *Server) TLSAddr() (netip.AddrPort, bool) { return streamAddr(s.tls) }
+
+func streamAddr(l *ingress.Listener) (netip.AddrPort, bool) {
+	if l == nil {
+		return netip.AddrPort{}, false
+	}
+	return l.Addr(), true
 }
 
 // Drain refuses new allocations with 508; those alive go on.
@@ -255,10 +311,11 @@ func (s *Server) Run(ctx context.Context) error {
 	var g, loops errgroup.Group
 	g.Go(func() error { return s.relay.Run(relayCtx) })
 	loops.Go(func() error { s.controlLoop(ctx); return nil })
-	if s.tcp != nil {
-		loops.Go(func() error { return s.acceptStreams(ctx, s.tcp) })
+	for _, l := range s.streams() {
+		loops.Go(func() error { return l.Run(ctx) })
 	}
 	<-ctx.Done()
+	close(s.stopping)
 	err := s.closeListeners()
 	s.conns.closeAll()
 	err = errors.Join(err, loops.Wait())
@@ -286,10 +343,23 @@ func (s *Server) closeListeners() (err error) {
 	for _, u := range s.udp {
 		err = errors.Join(err, u.Close())
 	}
-	if s.tcp != nil {
-		err = errors.Join(err, s.tcp.Close())
+	for _, l := range s.streams() {
+		err = errors.Join(err, l.Close())
+	}
+	if s.dtls != nil {
+		err = errors.Join(err, s.dtls.close())
 	}
 	return err
+}
+
+// streams are the listeners for TCP and TLS that there are.
+func (s *Server) streams() (open []*ingress.Listener) {
+	for _, l := range []*ingress.Listener{s.tcp, s.tls} {
+		if l != nil {
+			open = append(open, l)
+		}
+	}
+	return open
 }
 
 // controlUDP queues a control request that came over UDP. When the queue is full the request is dropped: its client repeats it
@@ -320,7 +390,7 @@ func (s *Server) controlUDP(socket udpio.Socket, from netip.AddrPort, session *r
 }
 
 // submit queues a control request and waits for a place.
-func (s *Server) submit(ctx context.Context, r *request) {
+func (s *Server) submit(r *request) {
 	r, ok := s.copyRequest(r)
 	if !ok {
 		return
@@ -331,7 +401,7 @@ func (s *Server) submit(ctx context.Context, r *request) {
 	}
 	select {
 	case queue <- r:
-	case <-ctx.Done():
+	case <-s.stopping:
 		s.relay.Drop(relay.DropClosed)
 		s.recycle(r)
 	}

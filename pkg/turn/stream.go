@@ -1,13 +1,12 @@
 package turn
 
 import (
-	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/maitred/maitred/pkg/ingress"
 	"github.com/maitred/maitred/pkg/relay"
 	"github.com/maitred/maitred/pkg/udpio"
 	"golang.org/x/sync/errgroup"
@@ -23,18 +22,20 @@ const (
 	strangerQueue = 8 << 10
 )
 
-// conn is a client on a stream. The reader feeds the packet path; while the client has an allocation and sends media only, the event loop
-// of its relay socket reads in its place, so that no goroutine has to wake up for it. What goes to the client is gathered in a queue and written by
-// whoever put it there, once its batch is over, as far as that takes no waiting; the rest is for a writer of the connection's own.
+// conn is a client on a connection: TCP, TLS or DTLS. The reader feeds the packet path; while the client has an allocation and sends media only, the
+// event loop of its relay socket reads in its place, so that no goroutine has to wake up for it. What goes to the client is gathered in a queue and
+// written by whoever put it there, once its batch is over, as far as that takes no waiting; the rest is for a writer of the connection's own.
 type conn struct {
 	// fixed after construction
-	id      uint64
-	server  *Server
-	net     net.Conn
-	addr    netip.AddrPort
-	out     *outQueue
-	direct  *direct       // nil where only the connection's own goroutines can read and write
-	watcher udpio.Watcher // nil where nobody else can read
+	id        uint64
+	server    *Server
+	transport relay.Transport
+	net       net.Conn // the socket; over DTLS the DTLS connection
+	addr      netip.AddrPort
+	out       *outQueue
+	secure    *secure       // nil but over TLS
+	direct    *direct       // nil where only the connection's own goroutines can read and write
+	watcher   udpio.Watcher // nil where nobody else can read
 
 	mu      sync.Mutex
 	session *relay.Session // nil without an allocation
@@ -63,57 +64,40 @@ type conns struct {
 	wait   sync.WaitGroup
 }
 
-// acceptStreams takes connections until the listener is closed.
-func (s *Server) acceptStreams(ctx context.Context, l net.Listener) error {
-	var pause time.Duration
-	for {
-		c, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.serveStream(ctx, c)
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		default: // out of file descriptors, or a connection that was reset before it was accepted: wait, and go on
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.acceptLog.Do(func() {
-				s.log.Warn("cannot accept a TURN connection (repeated lines are left out)", "error", advise(err))
-			})
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
-		}
+// ServeConn takes over a connection over TCP or TLS. It may be called while Run serves, and does not wait for the connection.
+func (s *Server) ServeConn(in *ingress.Conn) {
+	socket := in.Wire.Socket()
+	_ = socket.SetWriteBuffer(kernelBuffer) // what the kernel grants instead is only less prompt
+	c := &conn{server: s, net: socket, addr: in.Wire.Client(), transport: relay.TCP, direct: s.newDirect(socket)}
+	var messages *frameReader
+	if in.TLS == nil {
+		c.out = newOutQueue(strangerQueue, nil)
+		messages = newFrameReader(socket, in.Wire.TakeAhead())
+	} else {
+		c.transport, c.secure = relay.TLS, newSecure(in.TLS, in.Wire, socket, c.direct)
+		c.out = newOutQueue(strangerQueue, c.secure)
+		messages = newFrameReader(in.TLS, in.Ahead)
 	}
-}
-
-// serveStream starts the connection's goroutines, unless its address has too many connections already.
-func (s *Server) serveStream(ctx context.Context, nc net.Conn) {
-	addr, ok := netip.AddrFromSlice(nc.RemoteAddr().(*net.TCPAddr).IP)
-	if !ok {
-		nc.Close()
-		return
-	}
-	port := uint16(nc.RemoteAddr().(*net.TCPAddr).Port)
-	c := &conn{server: s, net: nc, addr: netip.AddrPortFrom(addr.Unmap(), port), out: newOutQueue(strangerQueue), direct: newDirect(nc)}
-	c.lent.back = make(chan struct{}, 1)
 	if c.direct != nil {
 		c.watcher, _ = s.network.(udpio.Watcher) // the portable network is none
 	}
-	if ok, closed := s.conns.add(c, s.config.ConnectionsPerIP); closed {
-		nc.Close()
+	s.begin(c, messages)
+}
+
+// begin starts the connection's goroutines, unless its address has too many connections already.
+func (s *Server) begin(c *conn, messages messageReader) {
+	c.lent.back = make(chan struct{}, 1)
+	ok, closed := s.conns.add(c, s.config.ConnectionsPerIP)
+	if ok {
+		go c.serve(messages)
 		return
-	} else if !ok {
-		nc.Close()
+	}
+	_ = c.net.Close() // nothing was written that could be lost
+	if !closed {
 		s.acceptLog.Do(func() {
 			s.log.Warn("too many TURN connections from one address, see turn.limits.connections_per_ip (repeated lines are left out)", "client", c.addr)
 		})
-		return
 	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(kernelBuffer) // what the kernel grants instead is only less prompt
-	}
-	go c.serve(ctx)
 }
 
 func (cs *conns) add(c *conn, perIP int) (ok, closed bool) {
@@ -154,14 +138,14 @@ func (cs *conns) closeAll() {
 }
 
 // serve runs reader and writer until the connection ends, and ends its allocation with it.
-func (c *conn) serve(ctx context.Context) {
+func (c *conn) serve(messages messageReader) {
 	defer c.server.conns.remove(c)
 	var g errgroup.Group
 	g.Go(func() error {
 		defer c.close()
 		return c.writeLoop()
 	})
-	err := c.readLoop(ctx)
+	err := c.readLoop(messages)
 	c.mu.Lock()
 	c.gone = true
 	c.mu.Unlock()
@@ -170,26 +154,33 @@ func (c *conn) serve(ctx context.Context) {
 	}
 	c.out.close()
 	c.close()
-	c.server.log.Debug("TURN connection ended", "client", c.addr, "read", err, "write", g.Wait())
+	c.server.log.Debug("TURN connection ended", "client", c.addr, "transport", c.transport.String(), "read", err, "write", g.Wait())
 }
 
-func (c *conn) readLoop(ctx context.Context) error {
-	frames := newFrameReader(c.net)
+// messageReader cuts what a client sends into messages.
+type messageReader interface {
+	// next waits for one message of at most limit bytes; it is good until the next call.
+	next(limit int) ([]byte, error)
+	// ready tells whether next would return without waiting.
+	ready() bool
+}
+
+func (c *conn) readLoop(messages messageReader) error {
 	for {
-		s, m, err := c.message(frames)
+		s, m, err := c.message(messages)
 		if err != nil {
 			return err
 		}
-		control, err := c.deliver(frames, s, m)
+		control, err := c.deliver(messages, s, m)
 		if err != nil {
 			return err
 		}
 		for {
 			if control != nil {
 				// A stream client does not repeat a request that is lost, so this one waits; it holds up nobody else.
-				c.server.submit(ctx, &request{from: c.addr, conn: c, bytes: control})
+				c.server.submit(&request{from: c.addr, conn: c, bytes: control})
 			}
-			if !c.lend(frames) {
+			if !c.lend(messages) {
 				break
 			}
 			<-c.lent.back
@@ -201,7 +192,7 @@ func (c *conn) readLoop(ctx context.Context) error {
 }
 
 // message waits for the next message and returns it with the session that it belongs to.
-func (c *conn) message(frames *frameReader) (s *relay.Session, m []byte, err error) {
+func (c *conn) message(messages messageReader) (s *relay.Session, m []byte, err error) {
 	if s, err = c.next(); err != nil {
 		return nil, nil, err
 	}
@@ -209,13 +200,13 @@ func (c *conn) message(frames *frameReader) (s *relay.Session, m []byte, err err
 	if s != nil {
 		limit = maxFrame + 3
 	}
-	m, err = frames.next(limit)
+	m, err = messages.next(limit)
 	return s, m, err
 }
 
 // deliver hands m and the messages that have been read behind it to the packet path. It returns the first control request among
 // them, good until the next message.
-func (c *conn) deliver(frames *frameReader, s *relay.Session, m []byte) (control []byte, err error) {
+func (c *conn) deliver(messages messageReader, s *relay.Session, m []byte) (control []byte, err error) {
 	in := c.server.inbounds.borrow()
 	defer c.server.inbounds.giveBack(in)
 	for {
@@ -227,18 +218,19 @@ func (c *conn) deliver(frames *frameReader, s *relay.Session, m []byte) (control
 		case relay.Control:
 			return m, nil
 		}
-		if !frames.ready() {
+		if !messages.ready() {
 			return nil, nil
 		}
-		if s, m, err = c.message(frames); err != nil {
+		if s, m, err = c.message(messages); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // lend has the event loop read from now on; false when it cannot, or there is nothing but control to expect.
-func (c *conn) lend(frames *frameReader) bool {
-	if c.watcher == nil || frames.ready() {
+func (c *conn) lend(messages messageReader) bool {
+	frames, ok := messages.(*frameReader)
+	if c.watcher == nil || !ok || frames.ready() {
 		return false
 	}
 	c.lent.mu.Lock()
@@ -251,17 +243,39 @@ func (c *conn) lend(frames *frameReader) bool {
 	if err != nil {
 		return false // closed, or the system is short of memory: this goroutine goes on
 	}
-	frames.r = c.direct
 	c.lent.frames, c.lent.stop, c.lent.control = frames, stop, nil
+	c.waitLocked(false)
+	if c.secure != nil {
+		c.readLocked() // what TLS holds in memory makes no socket readable
+	}
 	return true
+}
+
+// waitLocked says whether reading waits, as in the connection's own goroutine, or returns errWouldBlock, as in the event loop.
+func (c *conn) waitLocked(wait bool) {
+	frames := c.lent.frames
+	switch {
+	case c.secure != nil:
+		c.secure.in.wait, frames.eager = wait, !wait
+	case wait:
+		frames.r = c.net
+	default:
+		frames.r = c.direct
+	}
 }
 
 // readable reads in the event loop. Whatever is not media gives the reader back.
 func (c *conn) readable() {
 	c.lent.mu.Lock()
 	defer c.lent.mu.Unlock()
-	if c.lent.stop == nil {
-		return
+	if c.lent.stop != nil {
+		c.readLocked()
+	}
+}
+
+func (c *conn) readLocked() {
+	if c.secure != nil {
+		c.secure.in.begin()
 	}
 	s, m, err := c.message(c.lent.frames)
 	if err == nil {
@@ -285,13 +299,13 @@ func (c *conn) recallLocked() {
 	}
 	c.lent.stop()
 	c.lent.stop = nil
-	c.lent.frames.r = c.net
+	c.waitLocked(true)
 	c.lent.back <- struct{}{}
 }
 
 // close ends the connection: whoever reads or writes is told so.
 func (c *conn) close() {
-	c.net.Close()
+	_ = c.net.Close()
 	c.recall()
 }
 
@@ -303,16 +317,29 @@ func (c *conn) writeLoop() error {
 			return nil
 		}
 		for rest := b; len(rest) > 0; {
-			chunk := rest[:min(len(rest), writeChunk)]
 			if err := c.net.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 				return err
 			}
-			if _, err := c.net.Write(chunk); err != nil {
+			size, next := c.chunk(rest)
+			if _, err := c.net.Write(rest[:size]); err != nil {
 				return err
 			}
-			rest = rest[len(chunk):]
+			rest = rest[next:]
 		}
 	}
+}
+
+// chunk is how much of b is written at once, and where the next chunk begins: over DTLS each datagram is one message, without its padding.
+func (c *conn) chunk(b []byte) (size, next int) {
+	if c.transport != relay.DTLS {
+		size = min(len(b), writeChunk)
+		return size, size
+	}
+	size, next, err := frameSize(b)
+	if err != nil {
+		panic("a message that put checked is no message") // the queue is the server's own
+	}
+	return size, next
 }
 
 func (c *conn) present() *relay.Session {
@@ -386,4 +413,4 @@ func (c *conn) Flush() { c.out.flush(c.direct) }
 func (c *conn) Addr() netip.AddrPort { return c.addr }
 
 // Transport implements relay.Client.
-func (c *conn) Transport() relay.Transport { return relay.TCP }
+func (c *conn) Transport() relay.Transport { return c.transport }

@@ -53,7 +53,7 @@ func TestFrameReader(t *testing.T) {
 			r    io.Reader
 		}{{"at once", bytes.NewReader(tt.in)}, {"byte by byte", iotest.OneByteReader(bytes.NewReader(tt.in))}} {
 			t.Run(tt.name+" "+how.name, func(t *testing.T) {
-				f := newFrameReader(how.r)
+				f := newFrameReader(how.r, nil)
 				for _, want := range tt.want {
 					m, err := f.next(tt.limit)
 					if err != nil || !bytes.Equal(m, want) {
@@ -78,7 +78,7 @@ func FuzzFrameReader(f *testing.F) {
 		if large {
 			limit = maxFrame + 3
 		}
-		reader, left := newFrameReader(bytes.NewReader(b)), len(b)
+		reader, left := newFrameReader(bytes.NewReader(b), nil), len(b)
 		for {
 			m, err := reader.next(limit)
 			if err != nil {
@@ -94,7 +94,7 @@ func FuzzFrameReader(f *testing.F) {
 
 func TestOutQueue(t *testing.T) {
 	media, response := channelData(0x4000, make([]byte, 97)), append([]byte{1, 3, 0, 80}, make([]byte, 96)...)
-	q := newOutQueue(1040)
+	q := newOutQueue(1040, nil)
 	for i := range 5 {
 		if _, flush, _ := q.put(response); flush != (i == 0) {
 			t.Errorf("message %d: told to flush: %v", i, flush)
@@ -134,31 +134,34 @@ func TestOutQueue(t *testing.T) {
 }
 
 // streamForms are the ways in which a connection can be served: by the event loop as far as possible, by its own goroutines because
-// the network has no loop, and because the connection is no socket itself.
+// the network has no loop, and because the connection's socket cannot be had.
 var streamForms = []struct {
-	name    string
-	network func() (udpio.Network, error)
-	hidden  bool
+	name      string
+	transport string
+	network   func() (udpio.Network, error)
+	hidden    bool
 }{
-	{"event loop", udpio.New, false},
-	{"portable network", func() (udpio.Network, error) { return udpio.NewPortable(), nil }, false},
-	{"no socket", udpio.New, true},
+	{"TCP, event loop", "tcp", udpio.New, false},
+	{"TCP, portable network", "tcp", func() (udpio.Network, error) { return udpio.NewPortable(), nil }, false},
+	{"TCP, no socket", "tcp", udpio.New, true},
+	{"TLS, event loop", "tls", udpio.New, false},
+	{"TLS, portable network", "tls", func() (udpio.Network, error) { return udpio.NewPortable(), nil }, false},
+	{"TLS, no socket", "tls", udpio.New, true},
 }
 
-// hiddenConn is a connection whose descriptor nobody can get at, as with TLS.
-type hiddenConn struct{ net.Conn }
-
-type hidingListener struct{ net.Listener }
-
-func (l hidingListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return hiddenConn{c}, nil
+// streamServer is a server for tests that go through one kind of stream.
+type streamServer struct {
+	*testServer
+	transport string
 }
 
-func onEachStream(t *testing.T, test func(t *testing.T, s *testServer)) {
+// stream dials over the transport of the test.
+func (s *streamServer) stream(t *testing.T) *client {
+	t.Helper()
+	return s.dial(t, s.transport)
+}
+
+func onEachStream(t *testing.T, test func(t *testing.T, s *streamServer)) {
 	for _, form := range streamForms {
 		t.Run(form.name, func(t *testing.T) {
 			s := startWith(t, func(c *Config) {
@@ -169,17 +172,17 @@ func onEachStream(t *testing.T, test func(t *testing.T, s *testServer)) {
 				c.Network = network
 			}, func(s *Server) {
 				if form.hidden {
-					s.tcp = hidingListener{s.tcp}
+					s.newDirect = func(net.Conn) *direct { return nil }
 				}
 			})
-			test(t, s)
+			test(t, &streamServer{s, form.transport})
 		})
 	}
 }
 
 // TestStreamKeepsOrder has numbered packets of many sizes go both ways, with control requests between those of the client.
 func TestStreamKeepsOrder(t *testing.T) {
-	onEachStream(t, func(t *testing.T, s *testServer) {
+	onEachStream(t, func(t *testing.T, s *streamServer) {
 		c, conn := s.carrying(t)
 		numbered := func(i int) []byte {
 			return binary.BigEndian.AppendUint32(make([]byte, []int{1, 160, 999, 1200, 1201, 5000}[i%6]), uint32(i))
@@ -211,7 +214,7 @@ func TestStreamKeepsOrder(t *testing.T) {
 // TestBacklogKeepsOrder lets a client fall behind until media is dropped, and has it read all that is left: whole messages, the
 // oldest first.
 func TestBacklogKeepsOrder(t *testing.T) {
-	onEachStream(t, func(t *testing.T, s *testServer) {
+	onEachStream(t, func(t *testing.T, s *streamServer) {
 		c, conn := s.carrying(t)
 		payload := make([]byte, 1199)
 		sent, last := uint32(0), uint32(0)
@@ -243,10 +246,10 @@ func TestBacklogKeepsOrder(t *testing.T) {
 	})
 }
 
-// carrying dials over TCP and sends one packet through channel 0x4000 to a peer.
-func (s *testServer) carrying(t *testing.T) (c *client, conn *net.UDPConn) {
+// carrying dials and sends one packet through channel 0x4000 to a peer.
+func (s *streamServer) carrying(t *testing.T) (c *client, conn *net.UDPConn) {
 	t.Helper()
-	c = s.dial(t, "tcp")
+	c = s.stream(t)
 	c.allocate()
 	conn, to := remote(t, "127.0.0.1")
 	c.bind(0x4000, to)
@@ -257,7 +260,7 @@ func (s *testServer) carrying(t *testing.T) (c *client, conn *net.UDPConn) {
 
 // TestStreamInPieces sends a message byte by byte, after the event loop has taken over reading.
 func TestStreamInPieces(t *testing.T) {
-	onEachStream(t, func(t *testing.T, s *testServer) {
+	onEachStream(t, func(t *testing.T, s *streamServer) {
 		c, conn := s.carrying(t)
 		for range 3 {
 			for _, b := range append(channelData(0x4000, []byte("pieces")), 0, 0) {
@@ -273,8 +276,8 @@ func TestStreamInPieces(t *testing.T) {
 
 // TestStreamOutlivesItsAllocation ends the allocation and makes another on the same connection.
 func TestStreamOutlivesItsAllocation(t *testing.T) {
-	onEachStream(t, func(t *testing.T, s *testServer) {
-		c := s.dial(t, "tcp")
+	onEachStream(t, func(t *testing.T, s *streamServer) {
+		c := s.stream(t)
 		for range 3 {
 			c.allocate()
 			conn, to := remote(t, "127.0.0.1")
@@ -290,16 +293,16 @@ func TestStreamOutlivesItsAllocation(t *testing.T) {
 func TestStreamEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		end  func(s *testServer, c *client)
+		end  func(c *client)
 	}{
-		{"closed by the client", func(_ *testServer, c *client) { c.conn.Close() }},
-		{"rubbish", func(_ *testServer, c *client) { c.send([]byte{0xff, 0xff, 0xff, 0xff}) }},
-		{"cut in a message", func(_ *testServer, c *client) { c.send([]byte{0x40, 0, 0, 8, 1}); c.conn.Close() }},
+		{"closed by the client", func(c *client) { c.conn.Close() }},
+		{"rubbish", func(c *client) { c.send([]byte{0xff, 0xff, 0xff, 0xff}) }},
+		{"cut in a message", func(c *client) { c.send([]byte{0x40, 0, 0, 8, 1}); c.conn.Close() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			onEachStream(t, func(t *testing.T, s *testServer) {
+			onEachStream(t, func(t *testing.T, s *streamServer) {
 				c, _ := s.carrying(t)
-				tt.end(s, c)
+				tt.end(c)
 				eventually(t, "the allocation ends", func() bool { return !s.relayedAt(c.relayed) })
 			})
 		})
@@ -308,7 +311,7 @@ func TestStreamEnds(t *testing.T) {
 
 // TestIdleAfterAllocation: a connection that the event loop reads is idle again when its allocation has been ended by the server.
 func TestIdleAfterAllocation(t *testing.T) {
-	s := start(t, func(c *Config) { c.IdleTimeout = 2 * time.Second })
+	s := &streamServer{start(t, func(c *Config) { c.IdleTimeout = 2 * time.Second }), "tcp"}
 	c, _ := s.carrying(t)
 	s.endAll(&endShutdown, func(*allocation) bool { return true })
 	c.conn.SetReadDeadline(time.Now().Add(patience))
@@ -319,7 +322,7 @@ func TestIdleAfterAllocation(t *testing.T) {
 
 // TestStreamAllocatesNothing relays eight packets each way through a connection.
 func TestStreamAllocatesNothing(t *testing.T) {
-	onEachStream(t, func(t *testing.T, s *testServer) {
+	onEachStream(t, func(t *testing.T, s *streamServer) {
 		c, conn := s.carrying(t)
 		const burst = 8
 		payload, buf := make([]byte, 1000), make([]byte, burst*1004)
@@ -346,14 +349,20 @@ func TestStreamAllocatesNothing(t *testing.T) {
 		for range 10 {
 			work()
 		}
-		if n := testing.AllocsPerRun(500, work); n != 0 {
-			t.Errorf("%v allocations for sixteen packets", n)
+		most := 0.0
+		if s.transport == "tls" {
+			// crypto/tls makes a small reader for each header and each content of a record, at both ends; it is 3 without the race
+			// detector, which has pools lose some of what they hold.
+			most = 32
+		}
+		if n := testing.AllocsPerRun(500, work); n > most {
+			t.Errorf("%v allocations for sixteen packets, want at most %v", n, most)
 		}
 	})
 }
 
 func TestOutQueueAllocatesNothing(t *testing.T) {
-	q, media := newOutQueue(1<<20), channelData(0x4000, make([]byte, 1000))
+	q, media := newOutQueue(1<<20, nil), channelData(0x4000, make([]byte, 1000))
 	var b []byte
 	work := func() {
 		for range 8 {

@@ -30,7 +30,11 @@ func TestRelay(t *testing.T) {
 			c.allocate()
 			conn, to := remote(t, "127.0.0.1")
 			c.permit(to)
-			for _, size := range []int{0, 1, 2, 3, 4, 160, 1199, 1472, 9000} {
+			few, many := []int{0, 1, 2, 3, 4, 160, 1199, 1472, 9000}, []int{0, 1, 2, 3, 4, 160, 1199, 1472, 9000, 60000}
+			if network == "dtls" { // a record is a datagram, and Pion reads no more than maxRecord of it
+				few[8], many[8], many[9] = 7000, 7000, 8000
+			}
+			for _, size := range few {
 				payload := bytes.Repeat([]byte{0xA5}, size)
 				c.sendIndication(to, payload)
 				wantDatagram(t, conn, c.relayed, payload)
@@ -38,7 +42,7 @@ func TestRelay(t *testing.T) {
 				c.wantData(to, payload)
 			}
 			c.bind(0x4001, to)
-			for _, size := range []int{0, 1, 2, 3, 4, 160, 1199, 1472, 9000, 60000} {
+			for _, size := range many {
 				payload := bytes.Repeat([]byte{0x5A}, size)
 				c.sendChannel(0x4001, payload)
 				wantDatagram(t, conn, c.relayed, payload)

@@ -91,7 +91,7 @@ func TestUsage(t *testing.T) {
 	}
 	udp := short(5, 230)
 	udp.Up = all.Up
-	if usage.Transports != [...]relay.Traffic{relay.UDP: udp, relay.TCP: short(1, 1000)} {
+	if usage.Transports != [relay.Transports]relay.Traffic{relay.UDP: udp, relay.TCP: short(1, 1000)} {
 		t.Errorf("transports: %+v", usage.Transports)
 	}
 	sum := usage.Transports[relay.UDP]
@@ -101,7 +101,9 @@ func TestUsage(t *testing.T) {
 	}
 	want := `# HELP maitred_turn_transport_bytes_total Payload bytes relayed on all paths, by the client's transport.
 # TYPE maitred_turn_transport_bytes_total counter
+maitred_turn_transport_bytes_total{transport="dtls"} 0
 maitred_turn_transport_bytes_total{transport="tcp"} 1000
+maitred_turn_transport_bytes_total{transport="tls"} 0
 maitred_turn_transport_bytes_total{transport="udp"} 232
 `
 	if err := testutil.CollectAndCompare(s, strings.NewReader(want), "maitred_turn_transport_bytes_total"); err != nil {
