@@ -30,6 +30,12 @@ type browser struct {
 // startBrowser takes flags beyond the ones every test needs, as name, value.
 func startBrowser(t *testing.T, executable string, flags ...string) *browser {
 	t.Helper()
+	return startBrowserWith(t, executable, nil, flags...)
+}
+
+// startBrowserWith also takes options of chromedp's, over those of every test.
+func startBrowserWith(t *testing.T, executable string, more []chromedp.ExecAllocatorOption, flags ...string) *browser {
+	t.Helper()
 	home := t.TempDir()
 	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
 		chromedp.ExecPath(executable),
@@ -51,6 +57,7 @@ func startBrowser(t *testing.T, executable string, flags ...string) *browser {
 	for i := 0; i+1 < len(flags); i += 2 {
 		options = append(options, chromedp.Flag(flags[i], flags[i+1]))
 	}
+	options = append(options, more...)
 	b := &browser{t: t, log: &harness.Transcript{}}
 	allocator, cancelAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -128,7 +130,7 @@ func (d *Daemon) waitReady() {
 			d.t.Fatalf("the daemon ended: %v\n%s", d.exitErr, d.Log)
 		default:
 		}
-		if d.Listening("http") == "" || d.Listening("admin") == "" {
+		if d.Page("") == "" || d.Listening("admin") == "" {
 			return false, "no address logged yet"
 		}
 		status, body := Get(d.Page("/readyz"))
@@ -136,8 +138,8 @@ func (d *Daemon) waitReady() {
 	})
 }
 
-// Listening is the address that the daemon logged for a service: http, admin,
-// turn-udp or turn-tcp; "" when it has not.
+// Listening is the address that the daemon logged for a service: http, https,
+// admin, turn-udp, turn-tcp, turn-tls or turn-dtls; "" when it has not.
 func (d *Daemon) Listening(service string) string {
 	for _, line := range d.Log.Lines() {
 		var entry struct{ Msg, Service, Addr string }
@@ -148,11 +150,29 @@ func (d *Daemon) Listening(service string) string {
 	return ""
 }
 
-// Page is the URL of a path of the public listener.
-func (d *Daemon) Page(path string) string { return "http://" + d.Listening("http") + path }
+// Page is the URL of a path of the public listener: the one in clear where
+// there is one; "" when none has been logged yet.
+func (d *Daemon) Page(path string) string {
+	if address := d.Listening("http"); address != "" {
+		return "http://" + address + path
+	}
+	return d.SecurePage("127.0.0.1", path)
+}
+
+// SecurePage is the same over TLS, for a host name that leads to this machine.
+func (d *Daemon) SecurePage(host, path string) string {
+	_, port, err := net.SplitHostPort(d.Listening("https"))
+	if err != nil {
+		return ""
+	}
+	return "https://" + net.JoinHostPort(host, port) + path
+}
 
 // Admin is the URL of a path of the administrator's listener.
 func (d *Daemon) Admin(path string) string { return "http://" + d.Listening("admin") + path }
+
+// anyone asks a daemon whose certificate nobody has signed.
+var anyone = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
 
 // Get returns status 0 and the error's text when there was no answer.
 func Get(url string, headers ...string) (status int, body string) {
@@ -166,7 +186,7 @@ func Get(url string, headers ...string) (status int, body string) {
 		name, value, _ := strings.Cut(header, ": ")
 		request.Header.Add(name, value)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := anyone.Do(request)
 	if err != nil {
 		return 0, err.Error()
 	}
