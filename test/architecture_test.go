@@ -29,7 +29,7 @@ var siblings = map[string][]string{
 	"pkg/daemon":      {everything},
 	"pkg/config":      {},
 	"pkg/credential":  {},
-	"pkg/certificate": {},
+	"pkg/certificate": {"test/harness"},
 	"pkg/udpio":       {},
 	"pkg/ingress":     {},
 	"pkg/relay":       {"pkg/udpio"},

@@ -17,6 +17,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -498,6 +499,37 @@ func TestRevoked(t *testing.T) {
 	}
 	if sum := m.Status().SHA256; strings.Contains(old, sum) || !strings.Contains(next, sum) || len(state.OCSPResponse) == 0 || m.failures.Load() != 0 {
 		t.Errorf("%+v\n%s", m.Status(), log)
+	}
+}
+
+// TestRenewalInfo has the CA ask for a certificate to be renewed long before its end (RFC 9773).
+func TestRenewalInfo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := harness.StartPebble(t, top, s.httpPort, s.tlsPort, 90*day)
+	c := s.config(t, p, "call.example.com")
+	m, log, stop := s.manage(t, c)
+	log.wait(t, 0, obtained)
+	stop()
+	first := m.current.Load()
+	ago := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339) }
+	p.Tell("/set-renewal-info/", map[string]string{"certificate": string(encode("CERTIFICATE", first.pair.Leaf.Raw)),
+		"ariResponse": fmt.Sprintf(`{"suggestedWindow":{"start":%q,"end":%q}}`, ago(2*time.Hour), ago(time.Hour))})
+	// Six hours later it asks again.
+	notes := filepath.Join(c.StateDir, "acme", filepath.FromSlash(m.acme.site()), "call.example.com.json")
+	text, err := os.ReadFile(notes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := regexp.MustCompile(`"_retryAfter": *"[^"]+"`).ReplaceAll(text, []byte(`"_retryAfter":"`+ago(time.Minute)+`"`))
+	if bytes.Equal(later, text) {
+		t.Fatalf("no date in %s", text)
+	}
+	put(t, notes, later)
+	m, log, _ = s.manage(t, c)
+	log.wait(t, 0, obtained)
+	if m.Status().SHA256 == first.sha256 {
+		t.Error("it is the same certificate")
 	}
 }
 

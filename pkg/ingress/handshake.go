@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -24,6 +25,21 @@ var (
 const tlsHandshake = 0x16
 
 func isMethod(b byte) bool { return 'A' <= b && b <= 'Z' }
+
+// forTURN has everybody but HTTP clients spoken to as TURN clients want it. They get no session tickets: a TURN connection lasts for a call and is
+// not resumed. A message of a kilobyte stays in one record, which HTTP's way to begin with small records would cut in two.
+func forTURN(config *tls.Config) *tls.Config {
+	config, plain := config.Clone(), config.Clone()
+	plain.SessionTicketsDisabled, plain.DynamicRecordSizingDisabled = true, true
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		offers := func(protocol string) bool { return slices.Contains(hello.SupportedProtos, protocol) }
+		if (offers("h2") || offers("http/1.1")) && !offers(alpnTURN) && !offers(alpnSTUN) {
+			return nil, nil // the config itself
+		}
+		return plain, nil
+	}
+	return config
+}
 
 // first are the buffers that a connection's first bytes are read into; a ClientHello fits.
 var first = sync.Pool{New: func() any { return new([4 << 10]byte) }}

@@ -42,9 +42,9 @@ const (
 	alpnACME = "acme-tls/1" // RFC 8737: the handshake is all that there is
 )
 
-// What listeners offer by ALPN, in the order in which they like it.
+// What listeners offer by ALPN, in the order in which they like it. Who offers TURN at all wants it: coturn's client offers HTTP/1.1 as well.
 var (
-	SharedProtocols = []string{"h2", "http/1.1", alpnTURN, alpnSTUN}
+	SharedProtocols = []string{alpnTURN, alpnSTUN, "h2", "http/1.1"}
 	TURNProtocols   = []string{alpnTURN, alpnSTUN}
 )
 
@@ -97,6 +97,9 @@ func Listen(config Config) (*Listener, error) {
 		fullLog: rate.Sometimes{Interval: time.Second}, acceptLog: rate.Sometimes{Interval: time.Second}, certificateLog: rate.Sometimes{Interval: time.Minute}}
 	if l.config.Metrics == nil {
 		l.config.Metrics = NewMetrics()
+	}
+	if config.TLS != nil {
+		l.config.TLS = forTURN(config.TLS)
 	}
 	if l.socket == nil {
 		var err error
@@ -225,7 +228,9 @@ func (l *Listener) prepare(w *Wire, proxied bool) (*Conn, error) {
 // refused says why a connection ended before it was anybody's.
 func (l *Listener) refused(w *Wire, err error) {
 	_ = w.Close()
-	l.config.Metrics.count(resultOf(err))
+	if l.config.TLS != nil {
+		l.config.Metrics.count(resultOf(err))
+	}
 	if errors.Is(err, errNoCertificate) {
 		l.certificateLog.Do(func() {
 			l.config.Log.Warn("TLS connections are refused: there is no certificate yet (repeated lines are left out)", "listener", l.config.Key, "error", err)

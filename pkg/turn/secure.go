@@ -40,13 +40,19 @@ func newSecure(c *tls.Conn, w *ingress.Wire, socket net.Conn, d *direct) *secure
 	return s
 }
 
-// seal implements sealer. Records that TLS wrote by itself, such as the answer to a KeyUpdate (RFC 8446 section 4.6.3), go with it.
+// seal implements sealer. Each message gets a record of its own, as there are clients, coturn's among them, that take what one read of TLS
+// returns for one message. Records that TLS wrote by itself, such as the answer to a KeyUpdate (RFC 8446 section 4.6.3), go with them.
 func (s *secure) seal(b []byte) ([]byte, error) {
 	s.taken = records.Get().(*record)
 	s.mu.Lock()
 	s.sealing, s.sealed = true, append(s.taken.b, s.sealed...)
 	s.mu.Unlock()
-	_, err := s.conn.Write(b)
+	var err error
+	for len(b) > 0 && err == nil {
+		_, padded, _ := frameSize(b) // put has checked it
+		_, err = s.conn.Write(b[:padded])
+		b = b[padded:]
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken.b, s.sealing, s.sealed = s.sealed, false, nil

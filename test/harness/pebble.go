@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -117,11 +118,23 @@ func (p *Pebble) Stop() {
 // Ask returns what its management interface has at path.
 func (p *Pebble) Ask(path string) []byte {
 	p.t.Helper()
-	body, err := p.get(context.Background(), "https://"+p.management+path)
+	body, err := p.do(context.Background(), http.MethodGet, "https://"+p.management+path, nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	return body
+}
+
+// Tell has its management interface take value at path, as JSON.
+func (p *Pebble) Tell(path string, value any) {
+	p.t.Helper()
+	encoded, err := json.Marshal(value)
+	if err == nil {
+		_, err = p.do(context.Background(), http.MethodPost, "https://"+p.management+path, encoded)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // Roots signs what it issues, since it was last started.
@@ -162,7 +175,7 @@ func (p *Pebble) ready() error {
 		return (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, p.resolve)
 	}}
 	for {
-		_, err := p.get(ctx, p.DirectoryURL)
+		_, err := p.do(ctx, http.MethodGet, p.DirectoryURL, nil)
 		if err == nil {
 			_, err = resolver.LookupNetIP(ctx, "ip4", "ready.example.")
 		}
@@ -181,8 +194,8 @@ func (p *Pebble) ready() error {
 	}
 }
 
-func (p *Pebble) get(ctx context.Context, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func (p *Pebble) do(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

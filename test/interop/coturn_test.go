@@ -27,6 +27,7 @@ type variant struct {
 	options string // to4 and to6 stand for coturn's echo of that family
 	clients int
 	refused string // what the client reports instead of messages
+	service string // that it goes to; "": turn-udp or turn-tcp
 }
 
 // variants4 go to a listener on IPv4, variants6 to one on IPv6. Both daemons
@@ -74,6 +75,21 @@ var (
 		{name: "an origin named", options: "-o http://localhost -c to4", clients: 2},
 		{name: "disconnected and back", options: "-B -c to4", clients: 2},
 
+		{name: "channels between clients over TLS", options: "-S -t -y -c -l 170", clients: 4, service: "turn-tls"},
+		{name: "indications between clients over TLS", options: "-S -t -y -c -s", clients: 4, service: "turn-tls"},
+		{name: "channels to a peer over TLS", options: "-S -t -c to4 -l 1000", clients: 4, service: "turn-tls"},
+		{name: "RTP and RTCP over TLS", options: "-S -t -y", clients: 4, service: "turn-tls"},
+		{name: "8,000 bytes over TLS", options: "-S -t -c to4 -l 8000", clients: 2, service: "turn-tls"},
+		{name: "IPv6 relay over TLS", options: "-S -t -x -c to6", clients: 4, service: "turn-tls"},
+		{name: "channels between clients over HTTPS's port", options: "-S -t -y -c -l 170", clients: 4, service: "https"},
+		{name: "indications to a peer over HTTPS's port", options: "-S -t -c -s to4 -l 1400", clients: 4, service: "https"},
+		{name: "20 clients over HTTPS's port", options: "-S -t -y", clients: 20, service: "https"},
+		{name: "channels between clients over DTLS", options: "-S -y -c -l 170", clients: 4, service: "turn-dtls"},
+		{name: "indications between clients over DTLS", options: "-S -y -c -s", clients: 4, service: "turn-dtls"},
+		{name: "channels to a peer over DTLS", options: "-S -c to4 -l 1000", clients: 4, service: "turn-dtls"},
+		{name: "RTP and RTCP over DTLS", options: "-S -y", clients: 4, service: "turn-dtls"},
+		{name: "IPv6 relay over DTLS", options: "-S -x -c to6", clients: 4, service: "turn-dtls"},
+
 		{name: "DONT-FRAGMENT", options: "-g -c to4", refused: "error 420"},
 		{name: "TCP relay", options: "-T", refused: "error 442"},
 		{name: "TCP relay, passive", options: "-P", refused: "error 442"},
@@ -99,7 +115,8 @@ const messages = 20
 func TestCoturnClient(t *testing.T) {
 	settings := []string{"MAITRED_TURN_SECRETS=" + secret, "MAITRED_TURN_ALLOW_PEERS=127.0.0.0/8,::1/128", "MAITRED_TURN_EXTERNAL_IP=127.0.0.1,::1",
 		"MAITRED_TURN_LIMITS_UNAUTHENTICATED_PER_IP=0", "MAITRED_TURN_LIMITS_CONNECTIONS_PER_IP=0", "MAITRED_TURN_QUOTA_PER_USER=0", "MAITRED_TURN_QUOTA_PER_IP=0"}
-	d4 := harness.Start(t, settings...)
+	d4 := harness.Start(t, append(settings, "MAITRED_TLS_SELF_SIGNED=true", "MAITRED_HTTPS_LISTEN=127.0.0.1:0", "MAITRED_HTTP_LIMITS_CONNECTIONS_PER_IP=0",
+		"MAITRED_TURN_TLS=127.0.0.1:0", "MAITRED_TURN_DTLS=127.0.0.1:0")...)
 	d6 := harness.Start(t, append(settings, "MAITRED_TURN_UDP=[::1]:0", "MAITRED_TURN_TCP=[::1]:0")...)
 	peers := strings.NewReplacer("to4", "-e 127.0.0.1 -r "+startPeer(t, "127.0.0.1"), "to6", "-e ::1 -r "+startPeer(t, "::1"))
 	// The clients wait for seconds at a time, so many run at once, more than
@@ -128,9 +145,9 @@ func TestCoturnClient(t *testing.T) {
 	// Over UDP the client abandons allocations on purpose now and then; nobody
 	// can tell before they expire. A connection's end tells.
 	for _, d := range []*harness.Daemon{d4, d6} {
-		harness.Within(t, 10*time.Second, "no allocation over TCP is left", func() (bool, any) {
+		harness.Within(t, 10*time.Second, "no allocation over TCP or TLS is left", func() (bool, any) {
 			count, evidence := d.Allocations()
-			return count >= 0 && !strings.Contains(evidence, `"tcp"`), evidence
+			return count >= 0 && !strings.Contains(evidence, `"tcp"`) && !strings.Contains(evidence, `"tls"`), evidence
 		})
 	}
 }
@@ -142,9 +159,13 @@ var (
 
 // run returns what the client wrote, and how it ended.
 func (v variant) run(d *harness.Daemon) string {
-	service := "turn-udp"
-	if options := strings.Fields(v.options); slices.Contains(options, "-t") || slices.Contains(options, "-T") || slices.Contains(options, "-P") {
+	service, options := v.service, strings.Fields(v.options)
+	switch {
+	case service != "":
+	case slices.Contains(options, "-t") || slices.Contains(options, "-T") || slices.Contains(options, "-P"):
 		service = "turn-tcp"
+	default:
+		service = "turn-udp"
 	}
 	host, port, err := net.SplitHostPort(d.Listening(service))
 	if err != nil {
