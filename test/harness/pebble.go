@@ -75,9 +75,9 @@ func StartPebble(t testing.TB, root string, httpPort, tlsPort int, validity time
 	})
 	var err error
 	for range 5 { // somebody else may take a port before it does
-		listen := freePort(t)
+		listen := FreePort(t)
 		p.DirectoryURL = "https://" + listen + "/dir"
-		p.management, p.resolve = freePort(t), freePort(t)
+		p.management, p.resolve = FreePort(t), FreePort(t)
 		config := map[string]any{
 			"listenAddress": listen, "managementListenAddress": p.management,
 			"certificate": p.CAFile, "privateKey": key, "httpPort": httpPort, "tlsPort": tlsPort, "keyAlgorithm": "ecdsa",
@@ -262,8 +262,8 @@ func pebbleTool(t testing.TB, root, name string) string {
 	return path
 }
 
-// freePort is an address on loopback that nobody has, for UDP and TCP.
-func freePort(t testing.TB) string {
+// FreePort is an address on loopback that nobody has, for UDP and TCP.
+func FreePort(t testing.TB) string {
 	t.Helper()
 	for range 10 {
 		stream, err := net.Listen("tcp", "127.0.0.1:0")

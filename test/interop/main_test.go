@@ -1,5 +1,6 @@
 // Package interop runs the daemon against programs that we did not write:
-// coturn's client and nginx, and builds it the way the image does.
+// coturn's client, nginx, HAProxy and an ACME server, and builds it the way the
+// image does.
 package interop
 
 import (

@@ -1,300 +1,109 @@
 package interop
 
 import (
-	"bytes"
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
-	"fmt"
-	"io"
-	"math/big"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/maitred/maitred/test/harness"
 )
 
-// site is the name in deploy/nginx.conf.
-const site = "call.example.com"
-
 // TestNginx puts the real nginx with our site file in front of the daemon.
 func TestNginx(t *testing.T) {
 	d := harness.Start(t, "MAITRED_HTTP_TRUSTED_PROXIES=127.0.0.1/32", "MAITRED_API_KEYS=key-that-came-through-a-proxy")
-	n := startNginx(t, d.Listening("http"))
+	directory, plain, secure := t.TempDir(), listenFile(t), listenFile(t)
+	roots := certificate(t, directory, site)
+	startNginx(t, directory, []inherited{plain, secure}, "", deployed(t, "nginx.conf", [][2]string{
+		{`listen \[::\]:\d+( ssl)?;`, ""},
+		{`listen 80;`, "listen " + plain.address.String() + ";"},
+		{`listen 443 ssl;`, "listen " + secure.address.String() + " ssl;"},
+		{`server 127\.0\.0\.1:8080;`, "server " + d.Listening("http") + ";"},
+		{`/etc/letsencrypt/live/` + regexp.QuoteMeta(site), directory},
+		{`/var/log/nginx`, directory},
+	}))
+	p := newProxy(plain, secure, roots)
 
-	t.Run("page", func(t *testing.T) {
-		for path, mime := range map[string]string{"/": "text/html", "/r/tea": "text/html", "/readyz": "application/json"} {
-			response, body := n.get(t, n.url("https", path))
-			if response.StatusCode != http.StatusOK || !strings.HasPrefix(response.Header.Get("Content-Type"), mime) {
-				t.Errorf("%s: %s %s", path, response.Status, body)
-			}
-			if response.Header.Get("Content-Security-Policy") == "" {
-				t.Errorf("%s: nginx dropped our headers: %v", path, response.Header)
-			}
-		}
+	t.Run("page", p.page)
+	t.Run("redirect", p.redirect)
+	t.Run("join", func(t *testing.T) { p.join(t, "turn:"+site+":") })
+	t.Run("what nginx saw counts", func(t *testing.T) {
+		p.get(t, p.url("https", site, "/healthz"))
+		wantRequest(t, d, "/healthz", "http", self.String(), true)
 	})
-	t.Run("redirect", func(t *testing.T) {
-		response, _ := n.get(t, n.url("http", "/r/tea?x=1"))
-		if want := "https://" + site + "/r/tea?x=1"; response.StatusCode != 301 || response.Header.Get("Location") != want {
-			t.Errorf("%s to %q, want %q", response.Status, response.Header.Get("Location"), want)
-		}
+	lies := []string{"X-Forwarded-For: " + madeUp, "X-Forwarded-Proto: http", "Forwarded: for=" + madeUp + ";proto=http"}
+	t.Run("what a client says of itself does not", func(t *testing.T) {
+		p.get(t, p.url("https", site, "/through"), lies...)
+		wantRequest(t, d, "/through", "http", self.String(), true)
+		p.get(t, p.url("https", site, "/standard"), lies[2])
+		wantRequest(t, d, "/standard", "http", self.String(), true)
 	})
-	t.Run("join", func(t *testing.T) { n.join(t) })
-	t.Run("client address", func(t *testing.T) {
-		n.get(t, n.url("https", "/healthz"), "X-Forwarded-For: 203.0.113.5")
-		harness.Within(t, 5*time.Second, "the daemon logs the address that nginx saw", func() (bool, any) {
-			return regexp.MustCompile(`"path":"/healthz".*"client":"127\.0\.0\.2"`).MatchString(d.Log.String()), d.Log
-		})
-		if strings.Contains(d.Log.String(), "203.0.113.5") {
-			t.Error("a client's own X-Forwarded-For was believed")
-		}
+	t.Run("nor past nginx", func(t *testing.T) {
+		past := newProxy(inherited{address: tcpAddress(t, d.Listening("http"))}, secure, roots)
+		past.get(t, past.url("http", site, "/past"), "X-Forwarded-For: "+madeUp, "X-Forwarded-Proto: https", "Forwarded: for="+madeUp+";proto=https")
+		wantRequest(t, d, "/past", "http", self.String(), false)
 	})
 	t.Run("nothing secret in the log", func(t *testing.T) {
-		n.get(t, n.url("https", "/r/secret-room"))
-		n.get(t, n.url("https", "/turn?service=turn&key=key-that-came-through-a-proxy"))
+		p.get(t, p.url("https", site, "/r/secret-room"))
+		p.get(t, p.url("https", site, "/turn?service=turn&key=key-that-came-through-a-proxy"))
+		logs := func() string { return read(t, directory, "maitred.log") + read(t, directory, "maitred-error.log") }
 		harness.Within(t, 5*time.Second, "nginx logs", func() (bool, any) {
-			text := n.logs(t)
+			text := logs()
 			return strings.Contains(text, `"GET /turn"`), text
 		})
-		if text := n.logs(t); strings.Contains(text, "secret-room") || strings.Contains(text, "key-that-came-through-a-proxy") {
+		if text := logs(); strings.Contains(text, "secret-room") || strings.Contains(text, "key-that-came-through-a-proxy") {
 			t.Errorf("logged:\n%s", text)
 		}
 	})
 }
 
-// nginx is a running one with our site on ports of its own.
-type nginx struct {
-	prefix      string
-	http, https net.Addr
-	client      *http.Client
-}
-
-func startNginx(t *testing.T, daemon string) *nginx {
-	t.Helper()
-	n := &nginx{prefix: t.TempDir()}
-	plain, secure := listenFile(t), listenFile(t)
-	n.http, n.https = plain.address, secure.address
-	roots := n.certificate(t)
-	n.configure(t, daemon)
-
-	command := exec.Command("nginx", "-p", n.prefix, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
-	// nginx takes over listeners that a previous one hands it, which saves us
-	// from guessing free ports.
-	command.ExtraFiles = []*os.File{plain.file, secure.file}
-	command.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "NGINX=3;4;"}
-	if path, err := exec.LookPath("/usr/sbin/nginx"); err == nil {
-		command.Path, command.Err = path, nil
-	}
-	var output bytes.Buffer
-	command.Stdout, command.Stderr = &output, &output
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Signal(syscall.SIGTERM)
-		_ = command.Wait()
-		if t.Failed() {
-			t.Logf("nginx said:\n%s", &output)
-		}
+// TestNginxStream has nginx share its port 443 between a site of its own and the daemon, which gets its certificate through it (TLS-ALPN-01).
+func TestNginxStream(t *testing.T) {
+	directory, plain, secure, others, own := t.TempDir(), listenFile(t), listenFile(t), listenFile(t), listenFile(t)
+	authority := harness.StartPebble(t, top, plain.port(), secure.port(), 24*time.Hour)
+	roots := certificate(t, directory, other)
+	// The authority can only come this way: a port of the system's choice is none that the daemon expects it at.
+	d := startWithDomain(t, authority, own, "MAITRED_HTTPS_LISTEN="+own.address.String(), "MAITRED_HTTP_LISTEN=127.0.0.1:0")
+	stream := deployed(t, "nginx-stream.conf", [][2]string{
+		{`listen \[::\]:443;`, ""},
+		{`listen 443;`, "listen " + secure.address.String() + ";"},
+		{`server 127\.0\.0\.1:8443;`, "server " + d.Listening("https") + ";"},
+		{`server 127\.0\.0\.1:8444;`, "server " + others.address.String() + ";"},
 	})
-	n.client = &http.Client{
-		Timeout:       10 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{RootCAs: roots},
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				// The site's name leads to our nginx, from an address that is not the daemon's.
-				_, port, _ := net.SplitHostPort(address)
-				from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
-				return from.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
-			},
-		},
-	}
-	return n
+	startNginx(t, directory, []inherited{plain, secure, others}, "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n"+stream,
+		deployed(t, "nginx-stream-http.conf", [][2]string{
+			{`listen \[::\]:80;`, ""},
+			{`listen 80;`, "listen " + plain.address.String() + ";"},
+			{`proxy_pass http://127\.0\.0\.1:8080;`, "proxy_pass http://" + d.Listening("http") + ";"},
+			{`/var/log/nginx`, directory},
+		})+"server {\nlisten "+others.address.String()+" ssl proxy_protocol;\nssl_certificate fullchain.pem;\nssl_certificate_key privkey.pem;\n"+
+			"return 200 \"another site for $remote_addr\";\n}\n")
+	waitForCertificate(t, d, authority, roots)
+	p := newProxy(plain, secure, roots)
+	p.sharesPort(t, d)
+	t.Run("HTTP-01 would arrive", func(t *testing.T) { p.challengeArrives(t, d) })
+	t.Run("nobody else is believed", func(t *testing.T) { believesNobody(t, d) })
 }
 
-type inherited struct {
-	file    *os.File
-	address net.Addr
-}
-
-func listenFile(t *testing.T) inherited {
+// startNginx runs nginx with what a distribution's nginx.conf has around a site, and outside of it.
+func startNginx(t *testing.T, directory string, sockets []inherited, outside, sites string) {
 	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	file, err := listener.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { file.Close() })
-	return inherited{file, listener.Addr()}
-}
-
-// configure writes deploy/nginx.conf with our ports, paths and daemon, inside
-// the frame that a distribution's nginx.conf is.
-func (n *nginx) configure(t *testing.T, daemon string) {
-	t.Helper()
-	conf, err := os.ReadFile(filepath.Join(top, "deploy", "nginx.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(conf)
-	for _, change := range [][2]string{
-		{`listen \[::\]:\d+( ssl)?;`, ""},
-		{`listen 80;`, "listen " + n.http.String() + ";"},
-		{`listen 443 ssl;`, "listen " + n.https.String() + " ssl;"},
-		{`server 127\.0\.0\.1:8080;`, "server " + daemon + ";"},
-		{`/etc/letsencrypt/live/` + regexp.QuoteMeta(site), n.prefix},
-		{`/var/log/nginx`, n.prefix},
-	} {
-		expression := regexp.MustCompile(change[0])
-		if !expression.MatchString(text) {
-			t.Fatalf("deploy/nginx.conf has no %s", change[0])
-		}
-		text = expression.ReplaceAllString(text, change[1])
-	}
-	frame := "pid nginx.pid;\nevents {}\nhttp {\n"
+	conf := "pid nginx.pid;\n" + outside + "events {}\nhttp {\n"
 	if os.Geteuid() == 0 {
 		// A worker of lesser rights could not enter the test's directory.
-		frame = "user root;\n" + frame
+		conf = "user root;\n" + conf
 	}
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "scgi", "uwsgi"} {
-		frame += kind + "_temp_path temp_" + kind + ";\n"
+		conf += kind + "_temp_path temp_" + kind + ";\n"
 	}
-	if err := os.WriteFile(filepath.Join(n.prefix, "nginx.conf"), []byte(frame+text+"}\n"), 0o644); err != nil {
-		t.Fatal(err)
+	write(t, directory, "nginx.conf", conf+sites+"}\n")
+	// nginx takes over listeners that a previous one hands it, which saves us
+	// from guessing free ports.
+	variable := "NGINX="
+	for i := range sockets {
+		variable += strconv.Itoa(3+i) + ";"
 	}
-}
-
-// certificate makes one for the site where the site file looks for it.
-func (n *nginx) certificate(t *testing.T) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{site},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for name, content := range map[string][]byte{
-		"fullchain.pem": certificate,
-		"privkey.pem":   pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-	} {
-		if err := os.WriteFile(filepath.Join(n.prefix, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(certificate)
-	return roots
-}
-
-func (n *nginx) url(scheme, path string) string {
-	address := n.https
-	if scheme == "http" {
-		address = n.http
-	}
-	return fmt.Sprintf("%s://%s:%d%s", scheme, site, address.(*net.TCPAddr).Port, path)
-}
-
-func (n *nginx) get(t *testing.T, url string, headers ...string) (*http.Response, string) {
-	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, header := range headers {
-		name, value, _ := strings.Cut(header, ": ")
-		request.Header.Set(name, value)
-	}
-	response, err := n.client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(body)
-}
-
-// join enters a room as the page does and looks for ICE servers that carry the
-// site's name.
-func (n *nginx) join(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	conn, _, err := websocket.Dial(ctx, n.url("https", "/ws"), &websocket.DialOptions{
-		HTTPClient:   n.client,
-		HTTPHeader:   http.Header{"Origin": {n.url("https", "")}},
-		Subprotocols: []string{"maitred.v1"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.CloseNow()
-	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"join","room":"tea","name":"Ann"}`)); err != nil {
-		t.Fatal(err)
-	}
-	_, message, err := conn.Read(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var joined struct {
-		Type       string
-		ICEServers []struct{ URLs []string } `json:"iceServers"`
-	}
-	if err := json.Unmarshal(message, &joined); err != nil || joined.Type != "joined" || len(joined.ICEServers) == 0 {
-		t.Fatalf("%v in %s", err, message)
-	}
-	if !strings.Contains(string(message), "turn:"+site+":") {
-		t.Errorf("the ICE servers do not carry the site's name: %s", message)
-	}
-	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"leave"}`)); err != nil {
-		t.Errorf("leave: %v", err)
-	}
-}
-
-func (n *nginx) logs(t *testing.T) string {
-	t.Helper()
-	var all strings.Builder
-	for _, name := range []string{"maitred.log", "maitred-error.log"} {
-		text, err := os.ReadFile(filepath.Join(n.prefix, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(text)
-	}
-	return all.String()
+	run(t, sockets, []string{variable}, "nginx", "-p", directory, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;")
 }

@@ -10,6 +10,9 @@ needs=(
 	"chromium:/usr/lib/chromium/chromium"
 	"coturn:turnutils_uclient"
 	"nginx-light:nginx"
+	"libnginx-mod-stream:/usr/lib/nginx/modules/ngx_stream_module.so"
+	"haproxy:haproxy"
+	"libnss3-tools:certutil"
 	"iproute2:ip"
 	"nftables:nft"
 	"util-linux:unshare"
@@ -62,7 +65,7 @@ forbid_services() {
 disable_services() {
 	local unit
 	if [ ! -d /run/systemd/system ]; then return; fi
-	for unit in coturn:coturn nginx-light:nginx; do
+	for unit in coturn:coturn nginx-light:nginx haproxy:haproxy; do
 		case " $* " in
 		*" ${unit%%:*} "*) systemctl disable --now "${unit#*:}" >/dev/null 2>&1 || true ;;
 		esac
