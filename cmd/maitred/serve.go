@@ -15,7 +15,7 @@ import (
 )
 
 func serve(args []string, out, errOut io.Writer) error {
-	flags := newConfigFlags("serve", "serve [--config FILE] [--external-ip IP] [--KEY VALUE …]", out)
+	flags := newConfigFlags("serve", "serve [--config FILE] [--domain NAME] [--external-ip IP] [--KEY VALUE …]", out)
 	c, report, err := flags.load(args, errOut)
 	if err != nil {
 		return err

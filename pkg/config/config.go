@@ -42,7 +42,8 @@ type HTTP struct {
 
 // HTTPS is where page, WebSocket, API and TURN over TLS are served on one port.
 type HTTPS struct {
-	Listen string // host:port or Off
+	Listen     string // host:port or Off
+	PublicPort int    // 0: that of Listen
 }
 
 // TLS is where the certificate comes from: of files, our own making, or ACME for the domain. Without any of them there is none.

@@ -99,6 +99,7 @@ func TestDefaults(t *testing.T) {
 var examples = map[string][3]string{
 	"domain":                              {"a.example.com", "b.example.com", "c.example.com"},
 	"https.listen":                        {":1443", "off", "[::1]:2443"},
+	"https.public_port":                   {"443", "0", "1"},
 	"tls.cert_file":                       {"/a.pem", "/b.pem", "c.pem"},
 	"tls.key_file":                        {"/a.key", "/b.key", "c.key"},
 	"tls.self_signed":                     {"true", "false", "true"},

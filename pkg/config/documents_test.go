@@ -60,13 +60,16 @@ func TestComposeFiles(t *testing.T) {
 		}
 		env := []string{"MAITRED_STATE_DIR=/var/lib/maitred", "MAITRED_TURN_RELAY_PORTS=none"}
 		for name, value := range compose.Services["maitred"].Environment {
-			if strings.HasPrefix(value, "${EXTERNAL_IP:") {
+			switch {
+			case strings.HasPrefix(value, "${EXTERNAL_IP:"):
 				value = "203.0.113.7"
+			case strings.HasPrefix(value, "${MAITRED_DOMAIN:"):
+				value = "call.example.com"
 			}
 			env = append(env, name+"="+value)
 		}
 		cfg, report := mustLoad(t, Options{Env: env})
-		if len(report.Warnings) > 0 || cfg.TURN.RelayPorts.String() != ports || len(cfg.HTTP.TrustedProxies) == 0 || len(cfg.TURN.ExternalIP) != 1 {
+		if len(report.Warnings) > 0 || cfg.TURN.RelayPorts.String() != ports || cfg.Domain != "call.example.com" || cfg.HTTPS.Listen != ":443" || len(cfg.TURN.ExternalIP) != 1 {
 			t.Errorf("%s: %+v, warnings %q", file, cfg, report.Warnings)
 		}
 	}

@@ -88,6 +88,8 @@ var table = []Key{
 	one("https.listen", "", listenOr(), func(c *Config) *string { return &c.HTTPS.Listen },
 		"Address of the page, the WebSocket, the API and TURN over TLS, all on one port.").
 		empty(":443 with domain or tls.cert_file, :8443 with tls.self_signed, else off"),
+	one("https.public_port", "0", number(0, 65535, "; 0 means the port of https.listen"), func(c *Config) *int { return &c.HTTPS.PublicPort },
+		"Port that clients reach https.listen under, where a NAT or a proxy has another one; 0: the same."),
 
 	one("tls.cert_file", "", fileName(), func(c *Config) *string { return &c.TLS.CertFile },
 		"PEM file with the certificate and those of its issuers; read again when it changes."),

@@ -197,7 +197,7 @@ func noneIfZero[T int | time.Duration](v T) T {
 
 func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
 	c := httpd.Config{
-		Listen: d.config.HTTP.Listen, SecureListen: d.config.HTTPS.Listen, AdminListen: d.config.Admin.Listen, AdminToken: d.config.Admin.Token,
+		Listen: d.config.HTTP.Listen, SecureListen: d.config.HTTPS.Listen, PublicPort: d.config.HTTPS.PublicPort, AdminListen: d.config.Admin.Listen, AdminToken: d.config.Admin.Token,
 		TLS: d.tlsConfig(ingress.SharedProtocols), HandshakeTimeout: d.config.TLS.HandshakeTimeout, TURN: d.turn.ServeConn,
 		Domain: d.config.Domain, Inherited: d.sockets.Take, Connections: d.connections,
 		TrustedProxies: d.config.HTTP.TrustedProxies, APIKeys: d.config.API.Keys, ConnectionsPerIP: d.config.HTTP.ConnectionsPerIP,

@@ -94,8 +94,12 @@ func (d *Daemon) securePage() string {
 	if ip := a.Addr(); !ip.IsUnspecified() && d.config.Domain == "" && d.certificate.ValidFor(ip.String()) {
 		host = ip.String()
 	}
-	if a.Port() != 443 {
-		host = net.JoinHostPort(host, strconv.Itoa(int(a.Port())))
+	port := d.config.HTTPS.PublicPort
+	if port == 0 {
+		port = int(a.Port())
+	}
+	if port != 443 {
+		host = net.JoinHostPort(host, strconv.Itoa(port))
 	} else if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
 		host = "[" + host + "]"
 	}

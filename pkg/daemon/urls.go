@@ -65,6 +65,9 @@ func (d *Daemon) tlsHost(host string) string {
 func (d *Daemon) advertised() ports {
 	p := d.listening()
 	p.dtls = 0
+	if public := d.config.HTTPS.PublicPort; public != 0 && d.http.SecureAddr().IsValid() {
+		p.tls = uint16(public)
+	}
 	if d.config.TLS.SelfSigned && (p.udp != 0 || p.tcp != 0) {
 		p.tls = 0
 	}
@@ -180,6 +183,9 @@ func ConfiguredURLs(c *config.Config, local bool) ([]string, error) {
 	}
 	if err := errors.Join(errs...); err != nil || local {
 		return urls, err
+	}
+	if c.HTTPS.PublicPort != 0 && c.HTTPS.Listen != config.Off {
+		all.tls = uint16(c.HTTPS.PublicPort)
 	}
 	host := c.Domain
 	if host == "" {

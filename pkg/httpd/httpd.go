@@ -41,6 +41,8 @@ type Config struct {
 	// configuration (http.listen, https.listen, admin.listen); "off" (or empty)
 	// opens none.
 	Listen, SecureListen, AdminListen string
+	// PublicPort is the port of SecureListen as clients know it; 0: the same.
+	PublicPort int
 	// TLS is what SecureListen speaks.
 	TLS *tls.Config
 	// HandshakeTimeout is for the PROXY header, the TLS handshake and the first

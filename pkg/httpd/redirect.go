@@ -82,12 +82,15 @@ func (s *Server) toHTTPS(w http.ResponseWriter, r *http.Request) {
 
 // secureHost adds the port of HTTPS to host where it is not the usual one.
 func (s *Server) secureHost(host string) string {
-	port := s.SecureAddr().Port()
+	port := s.cfg.PublicPort
+	if port == 0 {
+		port = int(s.SecureAddr().Port())
+	}
 	if port == 443 {
 		if strings.Contains(host, ":") {
 			return "[" + host + "]"
 		}
 		return host
 	}
-	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }

@@ -258,6 +258,39 @@ func (s *streamServer) carrying(t *testing.T) (c *client, conn *net.UDPConn) {
 	return c, conn
 }
 
+// TestOneMessageInOneRecord: clients that take what one read of TLS returns for one message get one, however many leave at once.
+func TestOneMessageInOneRecord(t *testing.T) {
+	s := &streamServer{start(t, nil), "tls"}
+	c, conn := s.carrying(t)
+	payload := make([]byte, 1400)
+	for range 20 {
+		for range 8 {
+			conn.WriteToUDPAddrPort(payload, c.relayed)
+		}
+		b := make([]byte, 16<<10)
+		c.conn.SetReadDeadline(time.Now().Add(patience))
+		for range 8 {
+			if n, err := c.conn.Read(b); err != nil || n != 4+len(payload) {
+				t.Fatalf("read %d bytes, %v; want one message of %d", n, err, 4+len(payload))
+			}
+		}
+	}
+}
+
+// TestOwnRecordsAreBounded: what TLS writes by itself waits for a message to go with, but not without end.
+func TestOwnRecordsAreBounded(t *testing.T) {
+	s := &secure{}
+	record := make([]byte, 100)
+	for range ownRecords / len(record) {
+		if _, err := s.Write(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Write(record); !errors.Is(err, errOwnRecords) {
+		t.Errorf("%v, want the end of the connection", err)
+	}
+}
+
 // TestStreamInPieces sends a message byte by byte, after the event loop has taken over reading.
 func TestStreamInPieces(t *testing.T) {
 	onEachStream(t, func(t *testing.T, s *streamServer) {
