@@ -33,7 +33,7 @@ func TestOutOfFileDescriptors(t *testing.T) {
 	// when there are descriptors again.
 	waiting := dial(t, "tcp", d.Listening("turn-tcp"))
 	waiting.send(waiting.build(stun.MethodBinding).Raw)
-	warned(t, d, "cannot accept a TURN connection")
+	warned(t, d, "cannot accept a connection")
 	call.ping()
 	for _, c := range clients {
 		if code := c.request(stun.MethodRefresh, lifetime(0)); code != 0 {
