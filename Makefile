@@ -34,6 +34,10 @@ bench: build ## the Go benchmarks (BENCHTIME=1s) and loads on the relay
 	./bin/maitred bench relay --size 160 --burst 1
 	./bin/maitred bench relay --pair
 	./bin/maitred bench relay --transport tcp
+	./bin/maitred bench relay --transport tls
+	./bin/maitred bench relay --transport tls --sessions 200 --burst 2
+	./bin/maitred bench relay --transport tls --connect-only --sessions 1000
+	./bin/maitred bench relay --transport dtls
 	./bin/maitred bench relay --rate 20000 --burst 1
 	./bin/maitred bench relay --rate 20000 --burst 1 --flood 5000
 	./bin/maitred bench relay --sessions 5000 --allocate-only

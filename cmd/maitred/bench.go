@@ -56,7 +56,10 @@ func newRelayFlags(out io.Writer) *relayFlags {
 	f := &relayFlags{FlagSet: newFlags("bench relay", `bench relay [flags] [-- FLAGS OF SERVE]
 
 Loads a relay and measures what a packet costs it and how long it takes. Without --server a daemon is started for it on loopback,
-with the flags behind --.`, out)}
+with the flags behind --.
+
+Over tls and dtls the server's certificate is not verified: the server is yours. That it knows the shared secret or password is checked for each allocation;
+with --connect-only there is none, and nothing is checked.`, out)}
 	c := &f.load
 	f.IntVar(&c.Sessions, "sessions", 20, "allocations")
 	f.IntVar(&c.Size, "size", 1000, "payload of a packet in bytes")
@@ -64,10 +67,12 @@ with the flags behind --.`, out)}
 	f.IntVar(&c.Burst, "burst", 8, "packets that a session sends at once")
 	f.DurationVar(&c.Tick, "tick", bench.MinTick, "the sessions' packets that are due within this time are sent at once")
 	f.StringVar(&c.Transport, "transport", "udp", "between client and server: "+strings.Join(bench.Transports(), " or "))
+	f.StringVar(&c.TLSVersion, "tls-version", "", "with --transport tls: only "+strings.Join(bench.TLSVersions(), " or ")+" (default the newest that the server has)")
 	f.BoolVar(&c.Pair, "pair", false, "both ends are relayed: client, relay, client")
 	f.DurationVar(&c.Duration, "duration", 5*time.Second, "how long is measured")
 	f.DurationVar(&c.WarmUp, "warm-up", 500*time.Millisecond, "load before that, which is not counted")
 	f.BoolVar(&c.AllocateOnly, "allocate-only", false, "no load: what an allocation costs")
+	f.BoolVar(&c.ConnectOnly, "connect-only", false, "no allocations: what a connection costs to open, and to hold idle for --duration")
 	f.IntVar(&c.Flood, "flood", 0, "Allocate requests a second beside the load that the server must refuse")
 	f.BoolVar(&c.Baseline, "baseline", true, "measure without a relay first, to tell the latency that the relay adds")
 	f.StringVar(&f.server, "server", "", "`HOST:PORT` of the TURN server, of any make (default a daemon of its own)")
@@ -132,7 +137,7 @@ func (f *relayFlags) run(ctx context.Context, errOut io.Writer) (*bench.Report, 
 	if f.server != "" {
 		return bench.Run(ctx, f.load)
 	}
-	d, alive, err := startDaemon(ctx, f.daemonArgs)
+	d, alive, err := startDaemon(ctx, f.load.Transport, f.daemonArgs)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +181,7 @@ func (f *relayFlags) checkLoad() error {
 		name               string
 		value, least, most int
 	}{
-		{"sessions", c.Sessions, 1, 20_000}, {"size", c.Size, bench.MinSize, 65_000}, {"rate", c.Rate, 1, 10_000_000},
+		{"sessions", c.Sessions, 1, 20_000}, {"size", c.Size, bench.MinSize, bench.MaxSize(c.Transport)}, {"rate", c.Rate, 1, 10_000_000},
 		{"burst", c.Burst, 1, 256}, {"flood", c.Flood, 0, 1_000_000},
 	} {
 		if n.value < n.least || n.value > n.most {
@@ -186,6 +191,10 @@ func (f *relayFlags) checkLoad() error {
 	switch {
 	case !slices.Contains(bench.Transports(), c.Transport):
 		return usageError("--transport %q: valid: %s", c.Transport, strings.Join(bench.Transports(), ", "))
+	case f.Changed("tls-version") && c.Transport != "tls":
+		return usageError("--tls-version goes with --transport tls")
+	case f.Changed("tls-version") && !slices.Contains(bench.TLSVersions(), c.TLSVersion):
+		return usageError("--tls-version %q: valid: %s", c.TLSVersion, strings.Join(bench.TLSVersions(), ", "))
 	case c.Pair && c.Sessions%2 != 0:
 		return usageError("--sessions %d: with --pair an even number, two make a pair", c.Sessions)
 	case c.Tick < bench.MinTick || c.Tick > time.Second:
@@ -194,6 +203,22 @@ func (f *relayFlags) checkLoad() error {
 		return usageError("--duration %v and --warm-up %v: valid: 10ms or more and 0 or more, at most %v together", c.Duration, c.WarmUp, bench.MaxDuration)
 	case c.AllocateOnly && c.Flood > 0:
 		return usageError("--flood is beside a load, and --allocate-only has none")
+	case c.ConnectOnly:
+		return f.checkConnectOnly()
+	}
+	return nil
+}
+
+func (f *relayFlags) checkConnectOnly() error {
+	switch c := &f.load; {
+	case c.Transport == "udp":
+		return usageError("--connect-only needs connections, and --transport udp has none; valid: %s", strings.Join(bench.Transports()[1:], ", "))
+	case c.AllocateOnly:
+		return usageError("--connect-only and --allocate-only: give one of them")
+	case c.Pair:
+		return usageError("--pair is of allocations, and --connect-only has none")
+	case c.Flood > 0:
+		return usageError("--flood is beside a load, and --connect-only has none")
 	}
 	return nil
 }
@@ -233,6 +258,7 @@ func (f *relayFlags) checkServer() error {
 	switch {
 	case err != nil:
 		return err
+	case c.ConnectOnly && f.secret == "" && c.Username == "" && c.Password == "": // nothing asks for it
 	case (f.secret == "") == (c.Username == "") || (c.Username == "") != (c.Password == ""):
 		return usageError("--server needs --secret-file, or --username and --password-file")
 	}
@@ -303,6 +329,7 @@ func (f *relayFlags) resolve() error {
 		return usageError("--server %q: valid: host:port of a TURN server, with both", f.server)
 	}
 	c := &f.load
+	c.ServerName, _, _ = net.SplitHostPort(f.server) // it has just been parsed
 	c.Server = netip.AddrPortFrom(resolved.AddrPort().Addr().Unmap(), uint16(resolved.Port))
 	switch a := c.Server.Addr(); {
 	case !bench.Reachable(a):

@@ -36,9 +36,9 @@ const (
 
 var errDaemonEnded = errors.New("the daemon ended during the measurement")
 
-// startDaemon runs `maitred serve` with flags over settings of its own. The context is ctx as long as the daemon runs. Whoever gets
-// the daemon stops it.
-func startDaemon(ctx context.Context, flags []string) (*ownDaemon, context.Context, error) {
+// startDaemon runs `maitred serve` with flags over settings of its own, for clients over that transport. The context is ctx as long as
+// the daemon runs. Whoever gets the daemon stops it.
+func startDaemon(ctx context.Context, transport string, flags []string) (*ownDaemon, context.Context, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +49,7 @@ func startDaemon(ctx context.Context, flags []string) (*ownDaemon, context.Conte
 	}
 	d := &ownDaemon{secret: rand.Text(), state: state, log: &daemonLog{changed: make(chan struct{}), services: map[string]netip.AddrPort{}}, ended: make(chan struct{})}
 	d.command = exec.Command(self, append([]string{"serve"}, flags...)...)
-	d.command.Env = daemonEnvironment(state, d.secret)
+	d.command.Env = daemonEnvironment(state, d.secret, transport)
 	d.command.Stdout, d.command.Stderr = d.log, d.log // one pipe, so that the order is kept
 	d.command.SysProcAttr = endsWithParent()
 	alive, cancel := context.WithCancelCause(ctx)
@@ -76,12 +76,15 @@ func (d *ownDaemon) run(started chan<- error, cancel context.CancelCauseFunc) {
 }
 
 // daemonEnvironment opens nothing but loopback and has no limit that a load would meet.
-func daemonEnvironment(state, secret string) []string {
+func daemonEnvironment(state, secret, transport string) []string {
 	var environment []string
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "MAITRED_") { // the settings of another daemon
 			environment = append(environment, entry)
 		}
+	}
+	if transport == "tls" || transport == "dtls" {
+		environment = append(environment, "MAITRED_TURN_TLS=127.0.0.1:0", "MAITRED_TURN_DTLS=127.0.0.1:0", "MAITRED_TLS_SELF_SIGNED=true", "MAITRED_HTTPS_LISTEN=off")
 	}
 	return append(environment,
 		"MAITRED_STATE_DIR="+state, "MAITRED_TURN_SECRETS="+secret, "MAITRED_LOG_FORMAT=json", "MAITRED_LOG_LEVEL=info", "MAITRED_DRAIN_TIMEOUT=0s",

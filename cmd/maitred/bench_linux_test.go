@@ -65,16 +65,19 @@ func TestBenchDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		name, sessions, flag string
-		code                 int
-		says                 string
+		name, sessions string
+		flags          []string
+		code           int
+		says           string
 	}{
-		{"enough", "20", "--allocate-only", 0, ""},
-		{"too few", "100", "--allocate-only", 1, "100 sessions need 264 open files, and the limit is 120: raise it with `ulimit -n 264`"},
-		{"fewer in pairs", "100", "--pair", 1, "100 sessions need 164 open files"},
+		{"enough", "20", []string{"--allocate-only"}, 0, ""},
+		{"too few", "100", []string{"--allocate-only"}, 1, "100 sessions need 264 open files, and the limit is 120: raise it with `ulimit -n 264`"},
+		{"fewer without peers", "100", []string{"--connect-only", "--transport", "tcp"}, 1, "100 sessions need 164 open files"},
+		{"fewer in pairs", "100", []string{"--pair"}, 1, "100 sessions need 164 open files"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			command := exec.Command("sh", "-c", `ulimit -n 120 && exec "$0" "$@"`, self, "bench", "relay", "--sessions", tt.sessions, tt.flag)
+			command := exec.Command("sh", "-c", `ulimit -n 120 && exec "$0" "$@"`, self, "bench", "relay", "--sessions", tt.sessions)
+			command.Args = append(command.Args, tt.flags...)
 			out, err := command.CombinedOutput()
 			if command.ProcessState.ExitCode() != tt.code || !strings.Contains(string(out), tt.says) {
 				t.Errorf("%v, %q", err, out)

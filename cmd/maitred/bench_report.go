@@ -48,14 +48,14 @@ func (p progress) clear() {
 // writeReport prints tables.
 func writeReport(out io.Writer, r *bench.Report) error {
 	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0) // its errors surface in Flush
-	kind := "sessions"
-	if r.Pair {
-		kind = "sessions in pairs"
-	}
 	fmt.Fprintf(t, "Server\t%s (%s)\n", r.Server, r.Transport)
-	fmt.Fprintf(t, "Sessions\t%d %s, %d failed; %.0f set up in a second\n", r.Sessions, kind, r.Failed, r.Allocate.PerSecond)
-	if r.Allocate.CPU != nil {
-		fmt.Fprintf(t, "Each session\t%.0f µs CPU to set up, %.1f kB of memory\n", *r.Allocate.CPU, float64(*r.Allocate.Memory)/1e3)
+	if r.Encryption != "" {
+		fmt.Fprintf(t, "Encryption\t%s\n", r.Encryption)
+	}
+	if r.Connect != nil {
+		writeConnections(t, r)
+	} else {
+		writeSessions(t, r)
 	}
 	if r.RSS != nil {
 		fmt.Fprintf(t, "Memory\t%.1f MB resident\n", float64(*r.RSS)/1e6)
@@ -73,6 +73,24 @@ func writeReport(out io.Writer, r *bench.Report) error {
 		return err
 	}
 	return writeLatency(out, r.Traffic)
+}
+
+func writeSessions(t io.Writer, r *bench.Report) {
+	kind := "sessions"
+	if r.Pair {
+		kind = "sessions in pairs"
+	}
+	fmt.Fprintf(t, "Sessions\t%d %s, %d failed; %.0f set up in a second\n", r.Sessions, kind, r.Failed, r.Allocate.PerSecond)
+	if r.Allocate.CPU != nil {
+		fmt.Fprintf(t, "Each session\t%.0f µs CPU to set up, %.1f kB of memory\n", *r.Allocate.CPU, float64(*r.Allocate.Memory)/1e3)
+	}
+}
+
+func writeConnections(t io.Writer, r *bench.Report) {
+	fmt.Fprintf(t, "Connections\t%d idle, %d failed; %.0f opened in a second\n", r.Sessions, r.Failed, r.Connect.PerSecond)
+	if r.Connect.CPU != nil {
+		fmt.Fprintf(t, "Each connection\t%.0f µs CPU to open (%.0f a second on one processor), %.1f kB of memory\n", *r.Connect.CPU, *r.Connect.PerCoreSecond, float64(*r.Connect.Memory)/1e3)
+	}
 }
 
 func unmeasured() string {

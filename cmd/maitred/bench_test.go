@@ -44,13 +44,23 @@ func TestBenchMistakes(t *testing.T) {
 		{"no rate", relay("--rate", "0"), "--rate 0"},
 		{"no burst", relay("--burst", "0"), "--burst 0: valid: 1 to 256"},
 		{"negative flood", relay("--flood=-1"), "--flood -1"},
-		{"unknown transport", relay("--transport", "sctp"), `--transport "sctp": valid: udp, tcp`},
+		{"unknown transport", relay("--transport", "sctp"), `--transport "sctp": valid: udp, tcp, tls, dtls`},
+		{"larger than a record of DTLS", relay("--transport", "dtls", "--size", "8001"), "--size 8001: valid: 24 to 8000"},
+		{"unknown version of TLS", relay("--transport", "tls", "--tls-version", "1.1"), `--tls-version "1.1": valid: 1.2, 1.3`},
+		{"no version of TLS", relay("--transport", "tls", "--tls-version", ""), `--tls-version "": valid: 1.2, 1.3`},
+		{"version of TLS without TLS", relay("--tls-version", "1.3"), "--tls-version goes with --transport tls"},
+		{"version of TLS over DTLS", relay("--transport", "dtls", "--tls-version", "1.2"), "--tls-version goes with --transport tls"},
 		{"half a pair", relay("--pair", "--sessions", "3"), "--sessions 3: with --pair an even number"},
 		{"no duration", relay("--duration", "0"), "--duration 0s"},
 		{"negative warm-up", relay("--warm-up=-1s"), "--warm-up -1s"},
 		{"longer than permissions", relay("--duration", "4m"), "at most 4m0s together"},
 		{"short tick", relay("--tick", "1us"), "--tick 1µs: valid: 50µs to 1s"},
 		{"flood without a load", relay("--allocate-only", "--flood", "1"), "--flood is beside a load"},
+		{"connections without connections", relay("--connect-only"), "--connect-only needs connections, and --transport udp has none; valid: tcp, tls, dtls"},
+		{"connections and allocations", relay("--connect-only", "--allocate-only", "--transport", "tls"), "--connect-only and --allocate-only: give one of them"},
+		{"connections in pairs", relay("--connect-only", "--pair", "--transport", "tls"), "--pair is of allocations, and --connect-only has none"},
+		{"flood beside connections", relay("--connect-only", "--flood", "1", "--transport", "tls"), "--flood is beside a load, and --connect-only has none"},
+		{"half a credential for connections", server("--connect-only", "--transport", "tls", "--username", "u"), "--server needs --secret-file, or"},
 		{"secret without a server", relay("--secret", "s"), "--secret goes with --server"},
 		{"process without a server", relay("--pid", "1"), "--pid goes with --server"},
 		{"file without a server", relay("--secret-file", "f"), "--secret-file goes with --server"},
@@ -98,7 +108,7 @@ func TestBenchHelp(t *testing.T) {
 	if code != 0 || errOut != "" || !strings.HasPrefix(out, "Usage: maitred bench relay [flags]") {
 		t.Errorf("exit code %d, %q, %q", code, out, errOut)
 	}
-	for _, flag := range []string{"sessions", "size", "rate", "burst", "tick", "transport", "pair", "duration", "warm-up", "allocate-only", "flood",
+	for _, flag := range []string{"sessions", "size", "rate", "burst", "tick", "transport", "tls-version", "pair", "duration", "warm-up", "allocate-only", "connect-only", "flood",
 		"baseline", "server", "secret-file", "secret", "username", "password-file", "password", "pid", "remote", "json"} {
 		if strings.Count(out, "\n      --"+flag+" ")+strings.Count(out, "\n      --"+flag+"[") != 1 {
 			t.Errorf("--%s is not there once", flag)
@@ -152,11 +162,19 @@ func TestBenchRelay(t *testing.T) {
 	}{
 		{"udp", nil, nil, nil},
 		{"tcp", []string{"--transport", "tcp", "--size", "101"}, nil, nil},
+		{"tls", []string{"--transport", "tls", "--size", "101"}, []string{"encryption"}, nil},
+		{"an older tls", []string{"--transport", "tls", "--tls-version", "1.2"}, []string{"encryption"}, nil},
+		{"dtls", []string{"--transport", "dtls", "--size", "101"}, []string{"encryption"}, nil},
+		{"largest packets over dtls", []string{"--transport", "dtls", "--size", "8000", "--rate", "400"}, []string{"encryption"}, nil},
 		{"pair", []string{"--pair"}, nil, nil},
 		{"pair over tcp", []string{"--pair", "--transport", "tcp"}, nil, nil},
+		{"pair over tls", []string{"--pair", "--transport", "tls"}, []string{"encryption"}, nil},
+		{"pair over dtls", []string{"--pair", "--transport", "dtls"}, []string{"encryption"}, nil},
 		{"a pair without relay ports", []string{"--pair", "--", "--turn.relay_ports", "none"}, nil, nil},
 		{"flood", []string{"--flood", "500", "--burst", "1"}, []string{"flood"}, nil},
 		{"flood over tcp", []string{"--flood", "500", "--transport", "tcp"}, []string{"flood"}, nil},
+		{"flood over tls", []string{"--flood", "500", "--transport", "tls"}, []string{"flood", "encryption"}, nil},
+		{"flood over dtls", []string{"--flood", "500", "--transport", "dtls"}, []string{"flood", "encryption"}, nil},
 		{"smallest packets without a baseline", []string{"--baseline=false", "--size", "24", "--tick", "1ms"}, nil, []string{"baseline_latency_us", "added_latency_us"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,6 +230,58 @@ func TestBenchAllocateOnly(t *testing.T) {
 	wantFields(t, fields, more, nil)
 }
 
+func TestBenchConnectOnly(t *testing.T) {
+	for _, tt := range []struct {
+		transport string
+		more      []string
+	}{
+		{"tcp", []string{"connect"}}, {"tls", []string{"connect", "encryption"}}, {"dtls", []string{"connect", "encryption"}},
+	} {
+		t.Run(tt.transport, func(t *testing.T) {
+			r, fields := loaded(t, "--connect-only", "--transport", tt.transport, "--sessions", "40")
+			if r.Sessions != 40 || r.Failed != 0 || r.Connect == nil || r.Connect.PerSecond <= 0 {
+				t.Fatalf("%+v", r)
+			}
+			if bench.Readable {
+				tt.more = append(tt.more, "rss_bytes")
+				if *r.Connect.CPU <= 0 || *r.Connect.PerCoreSecond <= 0 || *r.RSS <= 0 {
+					t.Errorf("%s", fields["connect"])
+				}
+			}
+			wantFields(t, fields, tt.more, []string{"allocate"})
+		})
+	}
+}
+
+// TestBenchConnectOnlyServer needs no credential of a server that runs.
+func TestBenchConnectOnlyServer(t *testing.T) {
+	address, stop := serveOnce(t, "tcp", "--turn.secrets", "the-secret-of-the-daemon")
+	defer stop()
+	args := []string{"bench", "relay", "--server", address, "--connect-only", "--transport", "tcp", "--sessions", "3", "--duration", "10ms"}
+	for _, more := range [][]string{nil, {"--secret-file", write(t, "another secret")}} {
+		code, out, errOut := maitred(append(args, more...)...)
+		if code != 0 || errOut != "" || !strings.Contains(out, "3 idle, 0 failed") {
+			t.Errorf("%q: exit code %d, %q, %q", more, code, out, errOut)
+		}
+	}
+}
+
+func TestBenchConnectTable(t *testing.T) {
+	code, out, errOut := maitred("bench", "relay", "--connect-only", "--sessions", "2", "--transport", "tls", "--duration", "10ms")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, errOut)
+	}
+	lines := []string{`(?m)^Server +127\.0\.0\.1:\d+ \(tls\)$`, `(?m)^Encryption +TLS 1\.3, TLS_\w+, X25519, \w+$`, `(?m)^Connections +2 idle, 0 failed; \d+ opened in a second$`}
+	if bench.Readable {
+		lines = append(lines, `(?m)^Each connection +\d+ µs CPU to open \(\d+ a second on one processor\), -?\d+\.\d kB of memory$`)
+	}
+	for _, line := range lines {
+		if !regexp.MustCompile(line).MatchString(out) {
+			t.Errorf("%s is not in\n%s", line, out)
+		}
+	}
+}
+
 func TestBenchTable(t *testing.T) {
 	code, out, errOut := maitred("bench", "relay", "--sessions", "2", "--rate", "1000", "--duration", "100ms", "--warm-up", "0", "--flood", "100")
 	if code != 0 {
@@ -227,7 +297,7 @@ func TestBenchTable(t *testing.T) {
 
 // TestBenchFails with exit code 1 and a word on what to do.
 func TestBenchFails(t *testing.T) {
-	address, stop := serveOnce(t, "--turn.secrets", "the-secret-of-the-daemon", "--turn.quota.per_user", "2")
+	address, stop := serveOnce(t, "udp", "--turn.secrets", "the-secret-of-the-daemon", "--turn.quota.per_user", "2")
 	defer stop()
 	short := []string{"--sessions", "4", "--rate", "1000", "--duration", "50ms", "--warm-up", "0"}
 	for _, tt := range []struct {
@@ -241,6 +311,8 @@ func TestBenchFails(t *testing.T) {
 		{"quota", []string{"--server", address, "--secret", "the-secret-of-the-daemon", "--allocate-only"}, []string{"2 of 4 sessions failed: ", "486", "a quota is reached"}},
 		{"nobody listens", []string{"--server", freePort(t), "--secret", "s", "--transport", "tcp"}, []string{"nobody listens at 127.0.0.1:", " over tcp; does the server run"}},
 		{"nobody listens over udp", []string{"--server", "127.0.0.1:1", "--secret", "s"}, []string{"nobody listens at 127.0.0.1:1 over udp; does the server run"}},
+		{"nobody listens over tls", []string{"--server", freePort(t), "--secret", "s", "--transport", "tls"}, []string{"nobody listens at 127.0.0.1:", " over tls; does the server run"}},
+		{"nobody listens over dtls", []string{"--server", "127.0.0.1:1", "--secret", "s", "--transport", "dtls"}, []string{"nobody listens at 127.0.0.1:1 over dtls; does the server run"}},
 		{"a daemon that does not start", []string{"--", "--turn.upd", "x"}, []string{"the daemon did not start", "did you mean --turn.udp?"}},
 		{"a daemon without that listener", []string{"--transport", "tcp", "--", "--turn.tcp", "off"}, []string{"the daemon does not listen for turn-tcp"}},
 	} {
@@ -258,10 +330,10 @@ func TestBenchFails(t *testing.T) {
 	}
 }
 
-// serveOnce runs a daemon of the test's own.
-func serveOnce(t *testing.T, flags ...string) (udp string, stop func()) {
+// serveOnce runs a daemon of the test's own, for clients over that transport.
+func serveOnce(t *testing.T, transport string, flags ...string) (server string, stop func()) {
 	t.Helper()
-	d, ctx, err := startDaemon(t.Context(), append([]string{"--turn.allow_peers", "192.0.2.0/24"}, flags...))
+	d, ctx, err := startDaemon(t.Context(), transport, append([]string{"--turn.allow_peers", "192.0.2.0/24"}, flags...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +342,7 @@ func serveOnce(t *testing.T, flags ...string) (udp string, stop func()) {
 			t.Error(err)
 		}
 	}
-	address, err := d.listening(ctx, "turn-udp")
+	address, err := d.listening(ctx, "turn-"+transport)
 	if err != nil {
 		stop()
 		t.Fatal(d.explain(err))
@@ -281,7 +353,7 @@ func serveOnce(t *testing.T, flags ...string) (udp string, stop func()) {
 // TestBenchCredential is read from a file, or from the command line with a warning.
 func TestBenchCredential(t *testing.T) {
 	const secret = "the-secret-of-the-daemon"
-	address, stop := serveOnce(t, "--turn.secrets", secret)
+	address, stop := serveOnce(t, "udp", "--turn.secrets", secret)
 	defer stop()
 	user := credentialOf(t, secret)
 	for _, tt := range []struct {
@@ -438,7 +510,7 @@ func TestBenchEndsUnderLoad(t *testing.T) {
 			if err := f.read([]string{"--duration", "1m", "--warm-up", "0", "--sessions", "2", "--rate", "500", "--baseline=false"}); err != nil {
 				t.Fatal(err)
 			}
-			d, alive, err := startDaemon(ctx, nil)
+			d, alive, err := startDaemon(ctx, "udp", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -70,9 +70,9 @@ func TestMistakes(t *testing.T) {
 		{"wrong value", []string{"config", "--turn.udp", "1:2:3"}, "", []string{`the configuration is not valid: flag --turn.udp: turn.udp: "1:2:3"`, "valid: host:port"}},
 		{"unknown key", []string{"config"}, "turn:\n  upd: :3478\n", []string{"maitred.yaml:2: ", "turn.udp"}},
 		{"unknown section", []string{"serve"}, "trun:\n  udp: :3478\n", []string{"maitred.yaml:1: ", "turn"}},
-		{"flag of a later version", []string{"serve", "--domain", "call.example.com"}, "", []string{"--domain", "does not have yet"}},
+		{"flag of a later version", []string{"serve", "--cluster.nats", "nats://127.0.0.1"}, "", []string{"--cluster.nats", "does not have yet"}},
 		{"argument of version", []string{"version", "x"}, "", []string{"takes no arguments"}},
-		{"key of a later version", []string{"check"}, "domain: call.example.com\n", []string{"maitred.yaml:1: ", "domain"}},
+		{"key of a later version", []string{"check"}, "signaling:\n  auth: token\n", []string{"maitred.yaml:2: ", "signaling.auth"}},
 		{"not YAML", []string{"credentials"}, "\t{", []string{"maitred.yaml"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,7 +4,9 @@
 //	client --ChannelData--> server --UDP--> peer     and back
 //	client A --ChannelData--> server --ChannelData--> client B     and back, in a pair
 //
-// Read Run for the phases, frames.go for what a packet looks like, endpoint.go for how it is sent and received.
+// Or it only connects, and measures what a connection costs.
+//
+// Read Run for the phases, frames.go for what a packet looks like, endpoint.go for how it is sent and received, secure.go for TLS and DTLS.
 package bench
 
 import (
@@ -21,6 +23,8 @@ import (
 type Config struct {
 	Server             netip.AddrPort
 	Transport          string // of the clients, one of Transports
+	TLSVersion         string // over TLS, one of TLSVersions only; empty: the newest that the server has
+	ServerName         string // that the clients ask for over TLS and DTLS; may be empty
 	Username, Password string
 	Remote             bool  // load addresses, too, that are neither the server's own nor Near
 	PIDs               []int // the server's processes; empty, or not Readable: what it costs is not measured
@@ -34,6 +38,7 @@ type Config struct {
 	WarmUp       time.Duration // load before the measurement; may be 0
 	Duration     time.Duration // load that is measured; see MaxDuration
 	AllocateOnly bool          // no load
+	ConnectOnly  bool          // no allocations either: Sessions connections that stay idle for Duration; not over UDP
 	Baseline     bool          // measure the same load without a relay, too
 	Flood        int           // requests a second that the server must refuse, beside the load; may be 0
 
@@ -43,7 +48,16 @@ type Config struct {
 }
 
 // Transports are the ones between client and server that there are.
-func Transports() []string { return []string{"udp", "tcp"} }
+func Transports() []string { return []string{"udp", "tcp", "tls", "dtls"} }
+
+// MaxSize is the largest payload in bytes that goes through a transport: what fits a UDP datagram on loopback, or a DTLS record that
+// both ends read into 8 KiB.
+func MaxSize(transport string) int {
+	if transport == "dtls" {
+		return 8_000
+	}
+	return 65_000
+}
 
 // MaxDuration is how long a run can take: nothing refreshes permissions, which live for five minutes (RFC 8656 section 9).
 const MaxDuration = 4 * time.Minute
@@ -66,9 +80,11 @@ type Report struct {
 	Size      int    `json:"size"`
 	Burst     int    `json:"burst"`
 	*Traffic
-	Allocate Allocate `json:"allocate"`
-	Flood    *Flood   `json:"flood,omitempty"`
-	RSS      *int64   `json:"rss_bytes,omitempty"` // of the server, with all sessions open
+	Allocate   *Allocate `json:"allocate,omitempty"`
+	Connect    *Connect  `json:"connect,omitempty"`
+	Flood      *Flood    `json:"flood,omitempty"`
+	RSS        *int64    `json:"rss_bytes,omitempty"`  // of the server, with all sessions open
+	Encryption string    `json:"encryption,omitempty"` // what TLS or DTLS has negotiated
 
 	FirstError error `json:"-"` // of the failed sessions
 }
@@ -112,14 +128,15 @@ type Flood struct {
 	Answered float64 `json:"answered_per_second"`
 }
 
-// Run measures without a relay, sets up the sessions, warms up, measures, and gives the allocations back. Sessions that cannot be set up are
-// counted in the report; it is an error when none can, or when nothing comes through.
+// Run connects, allocates or loads as c says. With a load it measures without a relay, sets up the sessions, warms up, measures, and
+// gives the allocations back. Sessions that cannot be set up are counted in the report; it is an error when none can, or when nothing
+// comes through.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := probe(ctx, &c); err != nil {
 		return nil, err
 	}
 	var baseline *Latency
-	if c.Baseline && !c.AllocateOnly {
+	if c.Baseline && !c.AllocateOnly && !c.ConnectOnly {
 		var err error
 		if baseline, err = measureBaseline(ctx, &c); err != nil {
 			return nil, fmt.Errorf("measure without a relay: %w", err)
@@ -143,22 +160,31 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	live, failed, first := working(sessions, c.Pair)
-	r := &Report{Server: c.Server.String(), Transport: c.Transport, Pair: c.Pair, Sessions: len(live), Failed: failed, Size: c.Size, Burst: c.Burst, FirstError: first}
 	if len(live) == 0 {
 		return nil, first
 	}
-	r.Allocate.PerSecond = rounded(float64(len(live)) / took.Seconds())
-	if len(c.PIDs) > 0 {
-		cpu, memory := rounded(microseconds(after.cpu-before.cpu)/float64(len(live))), (after.rss-before.rss)/int64(len(live))
-		r.Allocate.CPU, r.Allocate.Memory, r.RSS = &cpu, &memory, &after.rss
+	r := &Report{Server: c.Server.String(), Transport: c.Transport, Pair: c.Pair, Sessions: len(live), Failed: failed, Size: c.Size, Burst: c.Burst,
+		Encryption: live[0].client.encryption(), FirstError: first}
+	if c.ConnectOnly {
+		return r, r.hold(ctx, &c, live, took, before, after)
 	}
+	r.allocated(&c, took, before, after)
 	if c.AllocateOnly {
 		return r, nil
 	}
 	return r, r.load(ctx, &c, live, baseline)
 }
 
-// probe opens and gives back one allocation, so that what is wrong with all of them is said once, and so that the server has
+// allocated adds what the sessions cost to the report.
+func (r *Report) allocated(c *Config, took time.Duration, before, after usage) {
+	r.Allocate = &Allocate{PerSecond: rounded(float64(r.Sessions) / took.Seconds())}
+	if len(c.PIDs) > 0 {
+		cpu, memory := rounded(microseconds(after.cpu-before.cpu)/float64(r.Sessions)), (after.rss-before.rss)/int64(r.Sessions)
+		r.Allocate.CPU, r.Allocate.Memory, r.RSS = &cpu, &memory, &after.rss
+	}
+}
+
+// probe opens and gives back one allocation, or connection, so that what is wrong with all of them is said once, and so that the server has
 // done what it does only once when the sessions are measured.
 func probe(ctx context.Context, c *Config) error {
 	c.announce("connecting")
@@ -167,6 +193,9 @@ func probe(ctx context.Context, c *Config) error {
 		return err
 	}
 	defer t.close()
+	if c.ConnectOnly {
+		return t.ping(ctx)
+	}
 	if err := t.allocate(ctx); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/stun"
 )
 
@@ -23,12 +24,15 @@ const (
 	socketBuffer = 4 << 20
 	// streamBuffer is how much of a stream is read at once, in bytes. The longest STUN message fits.
 	streamBuffer = 128 << 10
+	// answerBuffer is that where there will be no data, in bytes.
+	answerBuffer = 2048
 )
 
 // client is a TURN client with one allocation at most (RFC 8656).
 type client struct {
 	conn    net.Conn
-	r       *bufio.Reader // of a stream; nil over UDP
+	socket  net.Conn      // conn, or what is below its encryption
+	r       *bufio.Reader // of a stream; nil where messages are datagrams
 	c       *Config
 	realm   stun.Realm // with nonce, from the server's challenge
 	nonce   stun.Nonce
@@ -39,21 +43,44 @@ type client struct {
 func dial(ctx context.Context, c *Config) (*client, error) {
 	limit, cancel := context.WithTimeout(ctx, c.patience())
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(limit, c.Transport, c.Server.String())
-	switch {
+	t := &client{c: c}
+	switch err := t.connect(limit); {
 	case err != nil && ctx.Err() == nil && limit.Err() != nil:
 		return nil, c.unanswered()
 	case err != nil:
 		return nil, c.explain(err)
 	}
-	t := &client{conn: conn, c: c}
-	switch conn := conn.(type) {
-	case *net.UDPConn:
-		enlarge(conn)
-	default:
-		t.r = bufio.NewReaderSize(conn, streamBuffer)
-	}
 	return t, nil
+}
+
+func (t *client) connect(ctx context.Context) (err error) {
+	network := "tcp"
+	if t.c.Transport == "udp" || t.c.Transport == "dtls" {
+		network = "udp"
+	}
+	if t.socket, err = new(net.Dialer).DialContext(ctx, network, t.c.Server.String()); err != nil {
+		return err
+	}
+	t.conn = t.socket
+	if udp, ok := t.socket.(*net.UDPConn); ok {
+		enlarge(udp)
+		if t.c.Transport == "dtls" {
+			t.conn, err = securePackets(ctx, udp, t.c)
+		}
+	} else {
+		if t.c.Transport == "tls" {
+			t.conn, err = secureStream(ctx, t.socket, t.c)
+		}
+		size := streamBuffer
+		if t.c.ConnectOnly {
+			size = answerBuffer
+		}
+		t.r = bufio.NewReaderSize(t.conn, size)
+	}
+	if err != nil {
+		_ = t.socket.Close() // the error is that of the handshake
+	}
+	return err
 }
 
 // enlarge asks for larger buffers. Smaller ones cost packets under load, not correctness.
@@ -67,8 +94,11 @@ func (t *client) end(s shape) (endpoint, error) {
 	if err := t.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	if udp, ok := t.conn.(*net.UDPConn); ok {
-		return newPacketEnd(udp, s)
+	switch conn := t.conn.(type) {
+	case *net.UDPConn:
+		return newPacketEnd(conn, s)
+	case *dtls.Conn:
+		return newPortableEnd(conn, s), nil
 	}
 	return newStreamEnd(t.conn, t.r, s), nil
 }
@@ -113,6 +143,13 @@ func (t *client) release(ctx context.Context) error {
 }
 
 func (t *client) close() { _ = t.conn.Close() }
+
+// closeWithin closes the connection, without a word to the server that does not read it before ctx ends.
+func (t *client) closeWithin(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = t.socket.Close() })
+	defer stop()
+	t.close()
+}
 
 // request sends a request with one attribute and returns the success response.
 func (t *client) request(ctx context.Context, method stun.Method, attribute stun.RawAttribute) (*stun.Message, error) {
@@ -207,7 +244,7 @@ func (t *client) roundTrip(ctx context.Context, m *stun.Message) (*stun.Message,
 
 // receive reads until the response with that transaction ID.
 func (t *client) receive(id [stun.TransactionIDSize]byte) (*stun.Message, error) {
-	buf := make([]byte, 2048)
+	buf := make([]byte, answerBuffer)
 	for {
 		b, err := t.readMessage(buf)
 		if err != nil {

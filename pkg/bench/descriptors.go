@@ -9,7 +9,7 @@ const spareDescriptors = 64
 // hard one.
 func (c *Config) CheckDescriptors() error {
 	need := uint64(c.Sessions)
-	if !c.Pair {
+	if !c.Pair && !c.ConnectOnly {
 		need *= 2 // a peer for each client
 	}
 	need += spareDescriptors

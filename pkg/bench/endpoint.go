@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,21 +42,21 @@ var longAgo = time.Unix(1, 0)
 
 // ended takes the error off a reader that was stopped.
 func ended(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) { // the latter over DTLS
 		return nil
 	}
 	return err
 }
 
-// portableEnd is a connected UDP socket on any system: one call for each packet.
+// portableEnd is a connection that carries datagrams, on any system: one call for each packet.
 type portableEnd struct {
-	conn   *net.UDPConn
+	conn   net.Conn
 	header int
 	out    *frames
 	number uint64
 }
 
-func newPortableEnd(conn *net.UDPConn, s shape) endpoint {
+func newPortableEnd(conn net.Conn, s shape) endpoint {
 	return &portableEnd{conn: conn, header: s.header(), out: newFrames(s.burst, s.size, s.framed, false)}
 }
 
@@ -73,12 +74,14 @@ func (e *portableEnd) receive(m *meter) error {
 	defer in.end()
 	for {
 		n, err := e.conn.Read(b)
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err == nil && n == e.out.size { // other errors belong to packets that were sent earlier
+		switch {
+		case err == nil && n == e.out.size:
 			in.arrived(b[e.header:n], clock())
-		}
+		case err == io.EOF: // over DTLS the server can say it
+			return err
+		case err != nil && ended(err) == nil || errors.Is(err, net.ErrClosed):
+			return nil
+		} // other errors belong to packets that were sent earlier
 	}
 }
 

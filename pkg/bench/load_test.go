@@ -76,6 +76,14 @@ func TestLoad(t *testing.T) {
 		a, b := connectedStreams(t)
 		return []endpoint{newStreamEnd(a, bufio.NewReader(a), s), newStreamEnd(b, bufio.NewReader(b), s)}
 	}
+	encryptedStreams := func(t *testing.T, s shape) []endpoint {
+		a, b := secureStreams(t)
+		return []endpoint{newStreamEnd(a, bufio.NewReader(a), s), newStreamEnd(b, bufio.NewReader(b), s)}
+	}
+	encryptedPackets := func(t *testing.T, s shape) []endpoint {
+		a, b := secureConnections(t)
+		return []endpoint{newPortableEnd(a, s), newPortableEnd(b, s)}
+	}
 	for _, tt := range []struct {
 		name  string
 		shape shape
@@ -87,6 +95,10 @@ func TestLoad(t *testing.T) {
 		{"framed portable packets", shape{burst: 3, size: 101, framed: true}, packets(portable)},
 		{"stream", shape{burst: 8, size: 1000, framed: true}, streams},
 		{"stream with padding", shape{burst: 3, size: 101, framed: true}, streams},
+		{"encrypted stream", shape{burst: 8, size: 1000, framed: true}, encryptedStreams},
+		{"encrypted stream of more than one record", shape{burst: 2, size: 30000, framed: true}, encryptedStreams},
+		{"encrypted packets", shape{burst: 3, size: 101, framed: true}, encryptedPackets},
+		{"largest encrypted packets", shape{burst: 2, size: MaxSize("dtls"), framed: true}, encryptedPackets},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &Config{Rate: 4000, Burst: tt.shape.burst, Tick: MinTick, Size: tt.shape.size}

@@ -3,8 +3,14 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"net/netip"
 	"strings"
@@ -12,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/stun"
 )
 
@@ -28,8 +35,8 @@ type answers func(*stun.Message) *stun.Message
 func fakeServer(t *testing.T, transport string, answer answers) *Config {
 	t.Helper()
 	c := &Config{Transport: transport, Username: fakeUser, Password: fakePassword, Sessions: 1}
-	if transport == "tcp" {
-		c.Server = answer.overTCP(t)
+	if transport != "udp" {
+		c.Server = answer.overConnections(t, transport)
 		return c
 	}
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -44,11 +51,8 @@ func fakeServer(t *testing.T, transport string, answer answers) *Config {
 	return c
 }
 
-func (a answers) overTCP(t *testing.T) netip.AddrPort {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+func (a answers) overConnections(t *testing.T, transport string) netip.AddrPort {
+	l := listen(t, transport)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -58,15 +62,51 @@ func (a answers) overTCP(t *testing.T) netip.AddrPort {
 			}
 			serving.Go(func() {
 				defer conn.Close()
-				a.serve(conn, bufio.NewReader(conn))
+				defer context.AfterFunc(t.Context(), func() { conn.Close() })()
+				if transport == "dtls" {
+					a.serve(conn, nil)
+				} else {
+					a.serve(conn, bufio.NewReader(conn))
+				}
 				<-t.Context().Done() // stays open, unread
 			})
 		}
 	})
 	t.Cleanup(serving.Wait)
 	t.Cleanup(func() { l.Close() })
-	return l.Addr().(*net.TCPAddr).AddrPort()
+	return netip.MustParseAddrPort(l.Addr().String())
 }
+
+func listen(t *testing.T, transport string) (l net.Listener) {
+	t.Helper()
+	var err error
+	switch transport {
+	case "tls":
+		l, err = tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate()}, NextProtos: []string{applicationProtocol}})
+	case "dtls":
+		l, err = dtls.ListenWithOptions("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, dtls.WithCertificates(certificate()))
+	default:
+		l, err = net.Listen("tcp4", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// certificate is one that nobody trusts.
+var certificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
 
 // serve ends when the connection does, or at something else than a STUN message.
 func (a answers) serve(conn net.Conn, stream *bufio.Reader) {
@@ -190,7 +230,13 @@ func (c *clogged) Write([]byte) (n int, err error) {
 
 // TestFloodEnds although the server reads no more.
 func TestFloodEnds(t *testing.T) {
-	f, err := newFlood(t.Context(), fakeServer(t, "tcp", challenge))
+	for _, transport := range []string{"tcp", "tls"} {
+		t.Run(transport, func(t *testing.T) { floodEnds(t, transport) })
+	}
+}
+
+func floodEnds(t *testing.T, transport string) {
+	f, err := newFlood(t.Context(), fakeServer(t, transport, challenge))
 	if err != nil {
 		t.Fatal(err)
 	}

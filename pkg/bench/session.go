@@ -26,8 +26,8 @@ type session struct {
 // tooManyUnanswered is how many sessions may stay without an answer before the rest is given up: each costs all of its time.
 const tooManyUnanswered = 2 * atOnce
 
-// openSessions allocates for all sessions and binds their channels. Those that failed have an err; the error is that of ctx, or that
-// too many of them had no answer.
+// openSessions allocates for all sessions and binds their channels, or only connects. Those that failed have an err; the error is
+// that of ctx, or that too many of them had no answer.
 func openSessions(ctx context.Context, c *Config) (sessions []*session, took time.Duration, err error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -43,11 +43,15 @@ func openSessions(ctx context.Context, c *Config) (sessions []*session, took tim
 	}
 	start := time.Now()
 	each(sessions, func(_ int, s *session) {
-		s.err = s.allocate(ctx, c)
+		if c.ConnectOnly {
+			s.err = s.connect(ctx, c)
+		} else {
+			s.err = s.allocate(ctx, c)
+		}
 		count(s.err)
 	})
 	each(sessions, func(i int, s *session) {
-		if s.err != nil {
+		if s.err != nil || c.ConnectOnly {
 			return
 		}
 		if c.Pair {
@@ -147,7 +151,7 @@ func closeSessions(sessions []*session) {
 			_ = s.client.release(ctx) // there is nothing else to do about it
 		}
 		if s.client != nil {
-			s.client.close()
+			s.client.closeWithin(ctx)
 		}
 		if s.peer != nil {
 			_ = s.peer.Close()

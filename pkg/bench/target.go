@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"syscall"
 	"time"
@@ -36,10 +38,17 @@ func (c *Config) unanswered() error {
 	return fmt.Errorf("%w from %v over %s within %v; is it a TURN server, and does it limit requests per address?", errUnanswered, c.Server, c.Transport, c.patience())
 }
 
-// explain says what to do about an address at which nobody listens.
+// explain says what to do about an address at which nobody listens, or nobody who speaks TLS.
 func (c *Config) explain(err error) error {
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	var header tls.RecordHeaderError
+	var remote *net.OpError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nobody listens at %v over %s; does the server run, and on that port and transport? (%w)", c.Server, c.Transport, err)
+	case errors.As(err, &header):
+		return fmt.Errorf("the server at %v does not speak TLS; is it the port for TLS? (%w)", c.Server, err)
+	case c.TLSVersion != "" && errors.As(err, &remote) && remote.Op == "remote error": // crypto/tls has no other name for an alert
+		return fmt.Errorf("the server at %v refuses TLS %s alone; leave out --tls-version (%w)", c.Server, c.TLSVersion, err)
 	}
 	return err
 }
