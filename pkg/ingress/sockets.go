@@ -52,8 +52,9 @@ func (s *Sockets) Take(_, address string) net.Listener {
 func sameHost(a, b net.IP) bool {
 	x, _ := netip.AddrFromSlice(a)
 	y, _ := netip.AddrFromSlice(b)
+	x, y = x.Unmap(), y.Unmap()
 	wild := func(ip netip.Addr) bool { return !ip.IsValid() || ip.IsUnspecified() }
-	return wild(x) && wild(y) || x.Unmap() == y.Unmap()
+	return wild(x) && wild(y) || x == y
 }
 
 // Unused is an error when a socket is left that nobody took.

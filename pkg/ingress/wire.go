@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 
@@ -129,9 +130,15 @@ var errBadProxyHeader = errors.New("the PROXY header is not valid")
 // proxy's own.
 func (w *Wire) readProxyHeader() error {
 	r := bufio.NewReader(w)
-	h, err := proxyproto.Read(r)
+	var h *proxyproto.Header
+	err := waitForLine(r)
+	if err == nil {
+		h, err = proxyproto.Read(r)
+	}
 	switch {
 	case errors.Is(err, proxyproto.ErrNoProxyProtocol):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSilent
 	case err != nil:
 		return fmt.Errorf("%w: %w", errBadProxyHeader, err)
 	default:
@@ -144,5 +151,25 @@ func (w *Wire) readProxyHeader() error {
 		return err
 	}
 	w.ahead = slices.Concat(rest, w.ahead)
+	return nil
+}
+
+// maxProxyLine is the longest header of version 1, in bytes.
+const maxProxyLine = 107
+
+// waitForLine waits until all of a version 1 header is in r, because proxyproto refuses one that comes in pieces; the deadline is against
+// those who never send the rest. Everything else, an early end too, is left to proxyproto.
+func waitForLine(r *bufio.Reader) error {
+	const begin = "PROXY"
+	for n := 1; n <= maxProxyLine; n++ {
+		switch b, err := r.Peek(n); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case b[n-1] == '\n' || n <= len(begin) && b[n-1] != begin[n-1]:
+			return nil
+		}
+	}
 	return nil
 }
