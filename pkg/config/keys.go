@@ -154,7 +154,7 @@ var table = []Key{
 	one("turn.limits.connections_per_ip", "100", amount(), func(c *Config) *int { return &c.TURN.Limits.ConnectionsPerIP },
 		"Open TURN connections over TCP, TLS or DTLS from one IP address, loopback too; 0: no limit."),
 	one("turn.limits.dtls_handshakes", "128", number(1, 65536, ""), func(c *Config) *int { return &c.TURN.Limits.DTLSHandshakes },
-		"DTLS handshakes at the same time; clients beyond them try again."),
+		"DTLS handshakes at the same time, an eighth of them from one IP address; clients beyond them try again."),
 	one("turn.limits.peers_per_allocation", "256", number(1, 65535, ""), func(c *Config) *int { return &c.TURN.Limits.PeersPerAllocation },
 		"Peers that one allocation can have permissions, and channels, for."),
 	one("turn.limits.addresses_per_member", "64", number(1, 256, ""), func(c *Config) *int { return &c.TURN.Limits.AddressesPerMember },

@@ -244,13 +244,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():
+			stopCertificate() // calls that go on need no other one; it takes time when a CA's answer is on its way
 			d.drain(failed)
 		case <-failed.Done():
 		}
 		d.closeHub()
 		stopHub()
 		stopHTTP()
-		stopCertificate() // an order that is under way is answered by HTTP
+		stopCertificate()
 		<-httpDone
 		stopTURN()
 		return nil

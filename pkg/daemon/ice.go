@@ -77,7 +77,7 @@ func (d *Daemon) ready(ctx context.Context) error {
 	c := d.authority.Mint("self-check", time.Minute)
 	var errs []error
 	for _, url := range d.localURLs() {
-		r := icecheck.Check(ctx, icecheck.Target{URL: url, Username: c.Username, Password: c.Password, TLS: d.ownTLS()})
+		r := icecheck.Check(ctx, icecheck.Target{URL: url, Username: c.Username, Password: c.Password, TLS: anyCertificate()})
 		if r.Err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", url, r.Err))
 		}

@@ -15,8 +15,8 @@ import (
 // TestSelfSigned is the LAN's set-up: every listener answers, browsers are told what they will get on with, people what to open.
 func TestSelfSigned(t *testing.T) {
 	r := start(t, "tls.self_signed", "true", "https.listen", "127.0.0.1:0", "turn.tls", "127.0.0.1:0", "turn.dtls", "127.0.0.1:0")
-	if urls := r.localURLs(); len(urls) != 5 {
-		t.Errorf("checked are %q, want UDP, TCP, HTTPS's port, TLS and DTLS", urls)
+	if urls := r.localURLs(); len(urls) != 4 {
+		t.Errorf("checked are %q, want UDP, TCP, HTTPS's port and TLS", urls)
 	}
 	if err := r.ready(t.Context()); err != nil {
 		t.Error(err)
@@ -65,6 +65,19 @@ func TestCertificateFiles(t *testing.T) {
 	}
 	if s := r.certificate.Status(); s.SHA256 == before || !slices.Equal(s.Names, []string{"other.example.com"}) {
 		t.Errorf("after the reload: %+v", s)
+	}
+}
+
+// TestExpiredCertificate: whoever sends the CA's questions to ready daemons only must not keep this one from renewing.
+func TestExpiredCertificate(t *testing.T) {
+	ca := harness.NewAuthority(t)
+	cert, key := ca.IssueFor(t.TempDir(), -time.Hour, "call.example.com")
+	r := start(t, "domain", "call.example.com", "tls.cert_file", cert, "tls.key_file", key, "https.listen", "127.0.0.1:0", "http.listen", "127.0.0.1:0")
+	if err := r.ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(r.log.String(), "has expired") {
+		t.Error("the log does not say so")
 	}
 }
 

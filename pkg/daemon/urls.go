@@ -121,7 +121,8 @@ func serverURLs(configured []string, host, tlsHost string, p ports) (stun, turn 
 
 func isSTUN(url string) bool { return strings.HasPrefix(url, "stun") }
 
-// localURLs reach the listeners from this machine, those over TLS as soon as there is a certificate.
+// localURLs reach the listeners from this machine, those over TLS as soon as there is a certificate. DTLS is not among them: strangers can use up
+// its handshakes, which are limited, and that is no reason to take everything else for not ready.
 func (d *Daemon) localURLs() (urls []string) {
 	add := func(t transport, a netip.AddrPort, ok bool) {
 		if ok {
@@ -139,8 +140,6 @@ func (d *Daemon) localURLs() (urls []string) {
 	add(overTLS, d.http.SecureAddr(), d.http.SecureAddr().IsValid())
 	addr, ok = d.turn.TLSAddr()
 	add(overTLS, addr, ok)
-	addr, ok = d.turn.DTLSAddr()
-	add(overDTLS, addr, ok)
 	return urls
 }
 

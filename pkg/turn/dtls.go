@@ -3,11 +3,13 @@ package turn
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -32,18 +34,26 @@ type dtlsFront struct {
 	mu         sync.Mutex
 	clients    map[netip.AddrPort]*dtlsClient // handshakes, and open connections: both have a limit
 	handshakes int
+	perIP      map[netip.Addr]int // handshakes
 	closed     bool
 	wait       sync.WaitGroup
 }
 
+// dtlsShare is the part of the handshakes that one address may have.
+const dtlsShare = 8
+
 // dtlsQueue is how many datagrams of one client may wait for it to be scheduled.
 const dtlsQueue = 64
 
-// maxRecord is the longest record in bytes that Pion's DTLS reads.
-const maxRecord = 8192
+// Sizes in bytes.
+const (
+	maxDatagram      = 8192     // what Pion's DTLS reads at once
+	maxDTLSMessage   = 1 << 14  // what a record can carry (RFC 6347 section 4.1)
+	maxHandshakeData = 64 << 10 // handshake records that one client may send, repeated ones included: Pion keeps fragments
+)
 
 func (s *Server) newDTLSFront() (*dtlsFront, error) {
-	f := &dtlsFront{server: s, clients: map[netip.AddrPort]*dtlsClient{}, failures: rate.Sometimes{Interval: time.Minute}}
+	f := &dtlsFront{server: s, clients: map[netip.AddrPort]*dtlsClient{}, perIP: map[netip.Addr]int{}, failures: rate.Sometimes{Interval: time.Minute}}
 	f.options = []dtls.ServerOption{
 		dtls.WithGetCertificate(func(hello *dtls.ClientHelloInfo) (*tls.Certificate, error) {
 			return s.config.TLSConfig.GetCertificate(&tls.ClientHelloInfo{ServerName: hello.ServerName})
@@ -69,45 +79,56 @@ func (f *dtlsFront) Packet(_ udpio.Batch, s udpio.Socket, p *udpio.Packet) {
 	if c == nil {
 		c = f.acceptLocked(s, p)
 	}
+	var b []byte
+	if c != nil && len(p.Payload()) <= maxDatagram {
+		b = c.acceptable(p.Payload())
+	}
 	f.mu.Unlock()
-	if c == nil {
+	if len(b) == 0 {
+		f.server.relay.Drop(relay.DropUnexpected)
 		return
 	}
 	select {
-	case c.in <- append([]byte(nil), p.Payload()...):
+	case c.in <- b:
 	default:
 		f.server.relay.Drop(relay.DropQueueFull)
 	}
 }
 
-// acceptLocked begins a handshake where a client greets. Whoever forges addresses can begin them, too, so there are only so many.
+// acceptLocked begins a handshake where a client greets. It costs memory before the client has proven its address, so there are only so many,
+// and fewer from one address. It returns nil when there is none to begin.
 func (f *dtlsFront) acceptLocked(s udpio.Socket, p *udpio.Packet) *dtlsClient {
-	switch {
-	case f.closed || !isClientHello(p.Payload()):
-		f.server.relay.Drop(relay.DropNotTURN)
-		return nil
-	case f.handshakes >= f.server.config.DTLSHandshakes:
-		f.server.relay.Drop(relay.DropControlBusy)
+	most, ip := f.server.config.DTLSHandshakes, quotaAddr(p.From.Addr())
+	if f.closed || !isClientHello(p.Payload()) || f.handshakes >= most || f.perIP[ip] >= max(1, most/dtlsShare) {
 		return nil
 	}
 	c := &dtlsClient{front: f, socket: s, addr: p.From, in: make(chan []byte, dtlsQueue), done: make(chan struct{}), reading: deadline.New()}
 	f.clients[c.addr] = c
 	f.handshakes++
+	f.perIP[ip]++
 	f.wait.Go(func() { f.shake(c) })
 	return c
 }
 
 // isClientHello tells whether a datagram begins with the record of an unencrypted ClientHello (RFC 6347 sections 4.1 and 4.2.2).
 func isClientHello(b []byte) bool {
-	const handshake, clientHello = 22, 1
-	return len(b) > 13 && b[0] == handshake && b[1] == 0xfe && b[3] == 0 && b[4] == 0 && b[13] == clientHello
+	const clientHello = 1
+	return len(b) > recordHeader && b[0] == handshakeRecord && b[1] == 0xfe && b[3] == 0 && b[4] == 0 && b[recordHeader] == clientHello
 }
+
+// handshakeRecord is the content type of a handshake.
+const handshakeRecord = 22
 
 // shake takes a client through its handshake and has it served.
 func (f *dtlsFront) shake(c *dtlsClient) {
 	secured, err := f.handshake(c)
+	ip := quotaAddr(c.addr.Addr())
 	f.mu.Lock()
 	f.handshakes--
+	if f.perIP[ip]--; f.perIP[ip] == 0 {
+		delete(f.perIP, ip)
+	}
+	c.established = err == nil
 	closed := f.closed
 	f.mu.Unlock()
 	switch {
@@ -168,8 +189,38 @@ type dtlsClient struct {
 	in      chan []byte
 	reading *deadline.Deadline
 
+	// guarded by the front's mu
+	established   bool
+	handshakeData int // bytes, at most maxHandshakeData
+
 	closing sync.Once
 	done    chan struct{}
+}
+
+// recordHeader is the size of the header of a record (RFC 6347 section 4.1): type, version, epoch, number, length.
+const recordHeader = 13
+
+// acceptable copies the records of a datagram that Pion may see. Pion lets records without protection end a connection that has been
+// established, so that whoever knows its address could do that; and it keeps fragments of handshakes as long as the connection lives.
+func (c *dtlsClient) acceptable(b []byte) (kept []byte) {
+	for len(b) >= recordHeader {
+		n := recordHeader + int(binary.BigEndian.Uint16(b[11:]))
+		if n > len(b) {
+			break
+		}
+		record := b[:n]
+		b = b[n:]
+		if c.established && record[3] == 0 && record[4] == 0 { // epoch 0
+			continue
+		}
+		if record[0] == handshakeRecord {
+			if c.handshakeData += n; c.handshakeData > maxHandshakeData {
+				continue
+			}
+		}
+		kept = append(kept, record...)
+	}
+	return kept
 }
 
 // ReadFrom implements net.PacketConn.
@@ -184,9 +235,16 @@ func (c *dtlsClient) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo implements net.PacketConn.
+// WriteTo implements net.PacketConn. What the kernel refuses is lost, as on the way: it ends nothing.
 func (c *dtlsClient) WriteTo(b []byte, _ net.Addr) (int, error) {
-	return len(b), c.socket.WriteTo(b, c.addr)
+	err := c.socket.WriteTo(b, c.addr)
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		return 0, err
+	}
+	if err != nil {
+		c.front.server.relay.Drop(relay.DropSendToClient)
+	}
+	return len(b), nil
 }
 
 // Close implements net.PacketConn.
@@ -215,7 +273,7 @@ func (c *dtlsClient) SetWriteDeadline(time.Time) error { return nil }
 // datagrams are the messages of a client over DTLS: one in each record.
 type datagrams struct {
 	conn *dtls.Conn
-	buf  [maxRecord]byte
+	buf  [maxDatagram]byte
 }
 
 // next implements messageReader. A longer message than the client may send is thrown away, as over UDP.

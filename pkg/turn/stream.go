@@ -390,6 +390,9 @@ func (c *conn) let(s *relay.Session) bool {
 
 // Write implements relay.Client.
 func (c *conn) Write(batch udpio.Batch, b []byte) relay.Drop {
+	if c.transport == relay.DTLS && len(b) > maxDTLSMessage {
+		return relay.DropSendToClient
+	}
 	dropped, flush, ok := c.out.put(b)
 	for range dropped {
 		c.server.relay.Drop(relay.DropQueueFull)

@@ -51,9 +51,15 @@ func NewAuthority(t testing.TB) *Authority {
 // Issue makes a certificate for names and addresses, and returns its files in directory, which replace those that are there.
 func (a *Authority) Issue(directory string, names ...string) (certFile, keyFile string) {
 	a.t.Helper()
+	return a.IssueFor(directory, 12*time.Hour, names...)
+}
+
+// IssueFor makes one that is good for a time from now, or ended before now.
+func (a *Authority) IssueFor(directory string, validity time.Duration, names ...string) (certFile, keyFile string) {
+	a.t.Helper()
 	a.issued++
 	key := newKey(a.t)
-	template := &x509.Certificate{SerialNumber: big.NewInt(a.issued), Subject: pkix.Name{CommonName: names[0]}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(12 * time.Hour),
+	template := &x509.Certificate{SerialNumber: big.NewInt(a.issued), Subject: pkix.Name{CommonName: names[0]}, NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(validity),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
