@@ -19,7 +19,7 @@ run: build ## build and serve: open the page that it prints (ARGS="--config FILE
 build: ## build ./bin/maitred, which needs nothing but Go
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/maitred ./cmd/maitred
 
-test: ## everything: set-up, lint, unit, race, fuzz seeds, coturn, nginx, browsers
+test: ## everything: set-up, lint, unit, race, fuzz seeds, coturn, nginx, HAProxy, an ACME server, browsers
 	test/scripts/setup.sh
 	$(MAKE) --no-print-directory -j1 lint test-go test-web test-e2e
 	@echo "make test: everything passed"
@@ -48,7 +48,7 @@ fuzz: ## every fuzz target for FUZZTIME=10s; "make test" runs their seeds
 setup: ## install what the tests need (apt-get), or say what is missing
 	test/scripts/setup.sh
 
-test-go: ## the Go tests with the race detector, coturn and nginx included
+test-go: ## the Go tests with the race detector, coturn, proxies and ACME included
 	go test -race ./...
 
 test-web: web/node_modules ## the page's tests in Node

@@ -19,15 +19,22 @@ import (
 )
 
 func check(args []string, out, errOut io.Writer) error {
-	flags := newConfigFlags("check", "check [URL…] [--username U --password P] [--json] [--config FILE]\n\nWithout URLs the running daemon of this configuration is tested.", out)
+	flags := newConfigFlags("check", "check [URL…] [--username U --password P] [--json] [--ready] [--config FILE]\n\nWithout URLs the running daemon of this configuration is tested.", out)
 	username := flags.String("username", "", "TURN username")
 	password := flags.String("password", "", "TURN password")
 	asJSON := flags.Bool("json", false, "print JSON, one object for each server")
+	ready := flags.Bool("ready", false, "only ask the running daemon of this configuration whether it is ready, as GET /readyz does")
 	c, _, err := flags.load(args, errOut)
 	if err != nil {
 		return err
 	}
 	urls := flags.Args()
+	if *ready {
+		if len(urls) > 0 {
+			return usageError("--ready asks the daemon of this configuration, and %q is a URL", urls[0])
+		}
+		return daemon.AskReady(context.Background(), c)
+	}
 	var own *tls.Config
 	if len(urls) == 0 {
 		own = daemon.OwnTLS(c)

@@ -24,6 +24,10 @@ const (
 	firstRetry           = 30 * time.Second
 	longestRetry         = time.Hour
 
+	// A CA counts validations that fail, and each attempt is one for each challenge: Let's Encrypt allows five an hour.
+	validationRetry = 10 * time.Minute
+	limitedRetry    = 20 * time.Minute
+
 	// renewalAlarm is how long before the certificate's end a failing renewal is an error and no mere warning.
 	renewalAlarm = 3 * day
 )
@@ -44,9 +48,13 @@ type acmeSource struct {
 	// Owned by run.
 	cache    *certmagic.Cache
 	magic    *certmagic.Config
-	retry    struct{ first, longest time.Duration } // how long to wait after failures
-	failures int                                    // since the last success
+	retry    retry
+	failures int           // since the last success
+	wake     chan struct{} // has an element when somebody wants an attempt now
 }
+
+// retry says how long to wait after failures: the first one, many, one of a validation, and attempts beyond what the CA allows.
+type retry struct{ first, longest, validation, limited time.Duration }
 
 // storage is certmagic's, in files. Its locks between processes would need goroutines that outlive them; two daemons cannot share a
 // state directory anyway, and here one goroutine orders certificates.
@@ -66,8 +74,8 @@ func newACME(m *Manager, c Config) (*acmeSource, error) {
 	if c.ACME.CheckInterval <= 0 {
 		c.ACME.CheckInterval = defaultCheckInterval
 	}
-	a := &acmeSource{manager: m, domain: c.Domain, config: c.ACME, directory: filepath.Join(c.StateDir, "acme"), log: m.log}
-	a.retry.first, a.retry.longest = firstRetry, longestRetry
+	a := &acmeSource{manager: m, domain: c.Domain, config: c.ACME, directory: filepath.Join(c.StateDir, "acme"), log: m.log,
+		retry: retry{firstRetry, longestRetry, validationRetry, limitedRetry}, wake: make(chan struct{}, 1)}
 	if err := os.MkdirAll(a.directory, 0o700); err != nil {
 		return nil, fmt.Errorf("keep the certificates of %s: %w: make state_dir a directory that the daemon may write to", a.domain, err)
 	}
@@ -141,6 +149,7 @@ func (a *acmeSource) run(ctx context.Context) {
 	for {
 		select {
 		case <-timer.C:
+		case <-a.wake:
 		case <-ctx.Done():
 			return
 		}
@@ -149,6 +158,14 @@ func (a *acmeSource) run(ctx context.Context) {
 			return
 		}
 		timer.Reset(wait)
+	}
+}
+
+// hurry has an attempt made now.
+func (a *acmeSource) hurry() {
+	select {
+	case a.wake <- struct{}{}:
+	default: // one is asked for already
 	}
 }
 
@@ -164,8 +181,11 @@ func (a *acmeSource) round(ctx context.Context) time.Duration {
 	a.failures++
 	problem := explain(err, a)
 	wait := backoff(a.retry.first, a.retry.longest, a.failures)
-	if problem.limited {
-		wait = a.retry.longest
+	switch {
+	case problem.limited:
+		wait = a.retry.limited
+	case problem.validation:
+		wait = max(wait, a.retry.validation)
 	}
 	wait = jitter(wait)
 	a.manager.failed(problem)

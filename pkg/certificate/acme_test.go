@@ -94,7 +94,7 @@ func (s *site) manage(t *testing.T, c Config) (*Manager, *transcript, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.acme.retry.first, m.acme.retry.longest = 50*time.Millisecond, 300*time.Millisecond
+	m.acme.retry = retry{50 * time.Millisecond, 300 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond}
 	s.managers.Store(&[]*Manager{m})
 	return m, log, start(t, m)
 }
@@ -758,7 +758,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestLimitedAttempts waits the longest time when the CA says that there were too many.
+// TestLimitedAttempts waits a good while when the CA says that there were too many, and not when the operator wants an attempt.
 func TestLimitedAttempts(t *testing.T) {
 	t.Parallel()
 	var directory *httptest.Server
@@ -785,9 +785,34 @@ func TestLimitedAttempts(t *testing.T) {
 	}
 	stop := start(t, m)
 	line := log.wait(t, 0, "there is no certificate yet")
+	if !has(line, []string{"too many (rateLimited)"}) || !regexp.MustCompile("again_in=(1[89]|20)m").MatchString(line) {
+		t.Errorf("%s\nwant 18 to 20 minutes", line)
+	}
+	m.Reload("", "")
+	log.wait(t, 0, "there is no certificate yet", "attempts=2")
 	stop()
-	if !has(line, []string{"too many (rateLimited)"}) || !strings.Contains(line, "again_in=5") {
-		t.Errorf("%s\nwant 54 to 60 minutes", line)
+}
+
+// TestAnswersAreForgotten: an answer to the CA lasts as long as its order.
+func TestAnswersAreForgotten(t *testing.T) {
+	c := &challenges{}
+	asked := acme.Challenge{Type: acme.ChallengeTypeTLSALPN01, Token: "token", KeyAuthorization: "token.thumbprint", Identifier: acme.Identifier{Type: "dns", Value: "Call.example.com"}}
+	for _, solver := range []interface {
+		Present(context.Context, acme.Challenge) error
+		CleanUp(context.Context, acme.Challenge) error
+	}{httpSolver{c}, tlsSolver{c}} {
+		if err := solver.Present(t.Context(), asked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.certificate("call.example.com"); err != nil || len(c.http) != 1 {
+		t.Errorf("while the order lasts: %v, %d answers", err, len(c.http))
+	}
+	if err := errors.Join(httpSolver{c}.CleanUp(t.Context(), asked), tlsSolver{c}.CleanUp(t.Context(), asked)); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.http) != 0 || len(c.tls) != 0 {
+		t.Errorf("after it: %d and %d answers", len(c.http), len(c.tls))
 	}
 }
 

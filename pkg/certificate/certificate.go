@@ -17,14 +17,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/idna"
 )
 
 // Config says where the certificate comes from: CertFile and KeyFile when they are set, else the machine itself when SelfSigned is,
 // else a CA that is asked for Domain.
 type Config struct {
-	Domain            string // public host name
+	Domain            string // public host name, in ASCII and lower case
 	CertFile, KeyFile string // PEM; the certificate's file holds its chain as well, the server's own first
 	SelfSigned        bool
 	Addresses         []netip.Addr // what the self-signed certificate is for besides this machine's own addresses
@@ -99,11 +97,7 @@ func New(c Config) (*Manager, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
-	domain, err := idna.Lookup.ToASCII(c.Domain)
-	if err != nil {
-		return nil, fmt.Errorf("domain: %q is no host name: %w", c.Domain, err)
-	}
-	c.Domain = domain
+	var err error
 	switch {
 	case c.CertFile != "" || c.KeyFile != "":
 		m.name = "files"
@@ -132,10 +126,13 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
-// Reload looks at the files now, which may be others than before. It does nothing with a certificate from another source.
+// Reload looks at the files now, which may be others than before. A CA that is waited with after a failure is asked again at once.
 func (m *Manager) Reload(certFile, keyFile string) {
-	if f, ok := m.source.(*files); ok {
-		f.reload(certFile, keyFile)
+	switch source := m.source.(type) {
+	case *files:
+		source.reload(certFile, keyFile)
+	case *acmeSource:
+		source.hurry()
 	}
 }
 

@@ -17,6 +17,8 @@ type problem struct {
 	advice    string // what to do
 	limited   bool   // too many attempts: the CA wants to be left alone
 	err       error
+
+	validation bool // the CA did not find us
 }
 
 func (p *problem) Error() string {
@@ -34,7 +36,7 @@ func explain(err error, a *acmeSource) *problem {
 	switch {
 	case errors.As(err, &said):
 		p.reason, p.advice = inWords(said), a.advice(said.Type)
-		p.limited = said.Type == acme.ProblemTypeRateLimited
+		p.limited, p.validation = said.Type == acme.ProblemTypeRateLimited, isValidation(said.Type)
 	case errors.As(err, &untrusted):
 		p.reason, p.advice = untrusted.Error(), "check that tls.acme.directory_url is right, and that tls.acme.ca_file holds the root certificate of a CA of your own"
 	case errors.As(err, &request):
@@ -54,11 +56,21 @@ func inWords(said acme.Problem) string {
 	return strings.TrimSpace(words + " (" + strings.TrimPrefix(said.Type, acme.ProblemTypeNamespace) + ")")
 }
 
-// advice is what helps against a problem of the type (RFC 8555 section 6.7).
-func (a *acmeSource) advice(problemType string) string {
+// isValidation tells whether the CA looked for us, and did not find us or found somebody else.
+func isValidation(problemType string) bool {
 	switch problemType {
 	case acme.ProblemTypeConnection, acme.ProblemTypeDNS, acme.ProblemTypeTLS, acme.ProblemTypeUnauthorized, acme.ProblemTypeIncorrectResponse:
+		return true
+	}
+	return false
+}
+
+// advice is what helps against a problem of the type (RFC 8555 section 6.7).
+func (a *acmeSource) advice(problemType string) string {
+	if isValidation(problemType) {
 		return fmt.Sprintf("check that the A and AAAA records of %s lead to this machine, and that from the Internet %s", a.domain, a.reachable())
+	}
+	switch problemType {
 	case acme.ProblemTypeRateLimited:
 		return "wait, the CA allows no more attempts for now"
 	case acme.ProblemTypeCAA:

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
@@ -106,6 +107,9 @@ func same(a, b fs.FileInfo) bool {
 func (f *files) read(atOnce bool) {
 	loaded, err := loadFiles(f.cert, f.key)
 	if err == nil {
+		err = f.worse(loaded, time.Now())
+	}
+	if err == nil {
 		f.use(loaded)
 		return
 	}
@@ -119,6 +123,18 @@ func (f *files) read(atOnce bool) {
 	f.told = true
 	f.manager.failed(err)
 	f.manager.log.Error("the changed certificate files are not taken over, the old certificate stays in use", "error", err)
+}
+
+// worse is why clients would refuse next although they accept what is in use.
+func (f *files) worse(next *served, now time.Time) error {
+	good := func(leaf *x509.Certificate) bool {
+		return (expiryOf(leaf, now) != over && expiryOf(leaf, now) != early) && (f.domain == "" || leaf.VerifyHostname(f.domain) == nil)
+	}
+	if !good(f.manager.current.Load().pair.Leaf) || good(next.pair.Leaf) {
+		return nil
+	}
+	return fmt.Errorf("tls.cert_file: %s has a certificate for %s from %s to %s, which clients would refuse now: put one that is valid into it",
+		f.cert, strings.Join(namesOf(next.pair.Leaf), ", "), next.pair.Leaf.NotBefore.Format(time.DateTime), next.pair.Leaf.NotAfter.Format(time.DateTime))
 }
 
 func (f *files) use(loaded *served) {

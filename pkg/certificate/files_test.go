@@ -264,12 +264,16 @@ func TestBadPairKeepsTheOld(t *testing.T) {
 	old := good("call.example.com")
 	cert, key := old.place(t, directory)
 	m, log := watched(t, cert, key)
+	m.source.(*files).domain = "call.example.com"
 	const refused = "the changed certificate files are not taken over"
 	for _, test := range []struct {
 		name, want string
 		spoil      func()
 	}{
 		{"mismatch", "does not belong to the certificate", func() { put(t, cert, good("call.example.com").cert) }},
+		{"expired", time.Now().UTC().Add(-day).Format("to 2006-01-02"), func() { issue("call.example.com", -2*day, -day).place(t, directory) }},
+		{"from tomorrow", time.Now().UTC().Add(day).Format("from 2006-01-02"), func() { issue("call.example.com", day, 90*day).place(t, directory) }},
+		{"another name", "for other.example.com", func() { good("other.example.com").place(t, directory) }},
 		{"empty", "key.pem is empty", func() { put(t, key, nil) }},
 		{"gone", "key.pem does not exist", func() {
 			if err := os.Remove(key); err != nil {

@@ -58,6 +58,9 @@ func TestVersionsAndSuites(t *testing.T) {
 			}
 		})
 	}
+	if got := m.TLSConfig().MinVersion; got != tls.VersionTLS12 {
+		t.Errorf("MinVersion %#x", got)
+	}
 	for _, s := range suites {
 		if slices.ContainsFunc(tls.InsecureCipherSuites(), func(bad *tls.CipherSuite) bool { return bad.ID == s }) {
 			t.Errorf("%s is insecure", tls.CipherSuiteName(s))
@@ -151,8 +154,6 @@ func TestNothingConfigured(t *testing.T) {
 		want   string
 	}{
 		{"nothing", Config{}, "set domain, tls.cert_file and tls.key_file, or tls.self_signed"},
-		{"no host name", Config{Domain: "exa mple"}, `domain: "exa mple" is no host name`},
-		{"a wildcard", Config{Domain: "*.example.com"}, `domain: "*.example.com" is no host name`},
 		{"no challenge", Config{Domain: "call.example.com"}, "open https.listen, or set tls.cert_file and tls.key_file"},
 		{"plain directory", Config{Domain: "call.example.com", ACME: ACME{HTTPPort: 80, DirectoryURL: "http://ca.example.com/dir"}}, "tls.acme.directory_url: "},
 		{"no directory", Config{Domain: "call.example.com", ACME: ACME{HTTPPort: 80, DirectoryURL: "ca.example.com"}}, "tls.acme.directory_url: "},
@@ -165,17 +166,6 @@ func TestNothingConfigured(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 		})
-	}
-}
-
-// TestInternationalName is asked for as clients ask for it.
-func TestInternationalName(t *testing.T) {
-	m, err := New(Config{SelfSigned: true, Domain: "München.example", StateDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !m.ValidFor("xn--mnchen-3ya.example") {
-		t.Errorf("for %q", m.Status().Names)
 	}
 }
 

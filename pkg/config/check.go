@@ -41,14 +41,14 @@ func (l *loader) checkExternalIP(cfg *Config) {
 
 // checkRelayPorts finds a listening UDP port among the relay ports.
 func (l *loader) checkRelayPorts(cfg *Config) {
-	for listener, address := range map[string]string{"turn.udp": cfg.TURN.UDP, "turn.dtls": cfg.TURN.DTLS} {
-		_, port, err := splitListen(address)
-		if address == Off || err != nil || !cfg.TURN.RelayPorts.Contains(port) {
+	for _, a := range []listener{{"turn.udp", cfg.TURN.UDP}, {"turn.dtls", cfg.TURN.DTLS}} {
+		_, port, err := splitListen(a.address)
+		if a.address == Off || err != nil || !cfg.TURN.RelayPorts.Contains(port) {
 			continue
 		}
-		from, key := l.blame("turn.relay_ports", listener)
-		problem := "holds the port of " + listener + " (" + address + ")"
-		if key == listener {
+		from, key := l.blame("turn.relay_ports", a.key)
+		problem := "holds the port of " + a.key + " (" + a.address + ")"
+		if key == a.key {
 			problem = "is a port of turn.relay_ports (" + cfg.TURN.RelayPorts.String() + ")"
 		}
 		l.mistake(&Mistake{Origin: from.String(), Key: key, Value: strconv.Quote(find(key).show(cfg)), Problem: problem,
@@ -111,6 +111,9 @@ func (l *loader) checkTLS(cfg *Config) {
 		wrong("tls.self_signed", "", "is on, and tls.cert_file names a certificate", "one of both")
 	case cfg.TLS.SelfSigned && cfg.Domain != "":
 		wrong("tls.self_signed", "", "is on, and domain asks for a public certificate", "one of both")
+	case cfg.Domain != "" && !files && cfg.HTTP.Listen == Off && cfg.HTTPS.Listen == Off:
+		wrong("domain", strconv.Quote(cfg.Domain), "asks for a certificate, and http.listen and https.listen are both off, where the authority would look for this machine",
+			"one of them on, or tls.cert_file with tls.key_file")
 	}
 	if cfg.Certificate() || files {
 		return

@@ -303,6 +303,7 @@ func TestTogether(t *testing.T) {
 		{"key without certificate", "MAITRED_TLS_KEY_FILE=/k", []string{"MAITRED_TLS_KEY_FILE", "needs tls.cert_file"}},
 		{"self-signed and public", "MAITRED_TLS_SELF_SIGNED=true MAITRED_DOMAIN=a.example.com", []string{"MAITRED_TLS_SELF_SIGNED", "domain asks for a public certificate"}},
 		{"self-signed and files", "MAITRED_TLS_SELF_SIGNED=true MAITRED_TLS_CERT_FILE=/c MAITRED_TLS_KEY_FILE=/k", []string{"MAITRED_TLS_SELF_SIGNED", "tls.cert_file names a certificate"}},
+		{"domain that nobody can validate", "MAITRED_DOMAIN=a.example.com MAITRED_HTTP_LISTEN=off MAITRED_HTTPS_LISTEN=off", []string{"MAITRED_DOMAIN", "http.listen and https.listen are both off"}},
 		{"HTTPS without a certificate", "MAITRED_HTTPS_LISTEN=:443", []string{"MAITRED_HTTPS_LISTEN", "needs a certificate; valid: set domain"}},
 		{"TLS without a certificate", "MAITRED_TURN_TLS=:5349", []string{"MAITRED_TURN_TLS", "needs a certificate"}},
 		{"DTLS without a certificate", "MAITRED_TURN_DTLS=:5349", []string{"MAITRED_TURN_DTLS", "needs a certificate"}},
@@ -337,7 +338,7 @@ func TestDerivedListeners(t *testing.T) {
 		{"files", "MAITRED_TLS_CERT_FILE=/c MAITRED_TLS_KEY_FILE=/k", ":8080", ":443"},
 		{"self-signed", "MAITRED_TLS_SELF_SIGNED=true", ":8080", ":8443"},
 		{"domain, and listeners", "MAITRED_DOMAIN=a.example.com MAITRED_HTTP_LISTEN=:8080 MAITRED_HTTPS_LISTEN=:8444", ":8080", ":8444"},
-		{"domain, and off", "MAITRED_DOMAIN=a.example.com MAITRED_HTTP_LISTEN=off MAITRED_HTTPS_LISTEN=off", "off", "off"},
+		{"domain, and off", "MAITRED_DOMAIN=a.example.com MAITRED_HTTP_LISTEN=off MAITRED_HTTPS_LISTEN=:443", "off", ":443"},
 	} {
 		cfg, report := mustLoad(t, Options{Env: strings.Fields(test.env)})
 		if cfg.HTTP.Listen != test.http || cfg.HTTPS.Listen != test.https || value(t, report, "https.listen").Text != test.https {

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // PortRange is an inclusive range of UDP ports; the zero value means no ports at all.
@@ -436,24 +438,27 @@ func checkPath(s string) error {
 	return nil
 }
 
-// domainName is a name that a public certificate can be had for, or nothing.
+// domainName is a name that a public certificate can be had for, or nothing. It is kept as certificates and DNS have it: in lower case and ASCII
+// (RFC 5890), without the dot at its end.
 func domainName() kind[string] {
-	return checked("a public host name such as call.example.com", func(s string) error {
+	return kind[string]{"a public host name such as call.example.com", func(s string) (string, error) {
 		_, notIP := netip.ParseAddr(s)
 		switch {
 		case s == "":
-			return nil
+			return "", nil
 		case notIP == nil:
-			return errors.New("is an IP address; tls.self_signed makes a certificate for one")
+			return "", errors.New("is an IP address; tls.self_signed makes a certificate for one")
 		case strings.Contains(s, "*"):
-			return errors.New("has a wildcard, which no page can be opened under")
-		case strings.Contains(s, ":") || strings.Contains(s, "/"):
-			return errors.New("is more than a host name: leave out scheme, port and path")
-		case !strings.Contains(s, ".") || strings.Contains(s, "_") || len(s) > 253:
-			return errors.New("is not the name of a host on the Internet")
+			return "", errors.New("has a wildcard, which no page can be opened under")
+		case strings.ContainsAny(s, ":/"):
+			return "", errors.New("is more than a host name: leave out scheme, port and path")
 		}
-		return checkHost(s)
-	})
+		name, err := idna.Lookup.ToASCII(strings.ToLower(strings.TrimSuffix(s, ".")))
+		if err != nil || !strings.Contains(name, ".") || strings.Contains(name, "_") || len(name) > 253 {
+			return "", errors.New("is not the name of a host on the Internet")
+		}
+		return name, checkHost(name)
+	}, itself}
 }
 
 func httpsURL() kind[string] {

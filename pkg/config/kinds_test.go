@@ -61,6 +61,7 @@ var values = []struct{ key, value, want string }{
 	{"domain", "localhost", "not the name of a host on the Internet"},
 	{"domain", "a_b.example.com", "not the name of a host on the Internet"},
 	{"domain", "call..example.com", "no valid host"},
+	{"domain", "-call.example.com", "not the name of a host on the Internet"},
 	{"https.listen", "443", "write :443"},
 	{"tls.acme.directory_url", "http://ca.example/dir", "https://"},
 	{"tls.acme.directory_url", "https://", "not a URL"},
@@ -206,6 +207,18 @@ func TestBitRate(t *testing.T) {
 		got, err := bitRate().parse(test.text)
 		if err != nil || got != test.rate || got.String() != test.show {
 			t.Errorf("%q is %d, shown as %s (%v), want %d and %s", test.text, int64(got), got, err, int64(test.rate), test.show)
+		}
+	}
+}
+
+// TestDomainAsInDNS: certificates and URLs have the name in one form.
+func TestDomainAsInDNS(t *testing.T) {
+	for given, want := range map[string]string{
+		"Call.Example.COM": "call.example.com", "call.example.com.": "call.example.com", "bücher.example": "xn--bcher-kva.example", "xn--bcher-kva.example": "xn--bcher-kva.example",
+	} {
+		cfg, _ := mustLoad(t, Options{Env: []string{"MAITRED_DOMAIN=" + given}})
+		if cfg.Domain != want {
+			t.Errorf("%s became %s, want %s", given, cfg.Domain, want)
 		}
 	}
 }

@@ -126,7 +126,7 @@ func (d *Daemon) Reload(c *config.Config) error {
 	d.hub.SetRoomPermissions(c.TURN.RoomPermissions)
 	d.hub.SetAllowedOrigins(c.Signaling.AllowedOrigins)
 	d.http.SetSecrets(c.Admin.Token, c.API.Keys)
-	if d.certificate != nil && c.TLS.CertFile != "" {
+	if d.certificate != nil {
 		d.certificate.Reload(c.TLS.CertFile, c.TLS.KeyFile)
 	}
 	return nil

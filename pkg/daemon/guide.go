@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/maitred/maitred/pkg/certificate"
@@ -115,8 +117,20 @@ func (d *Daemon) writeQR(w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if isTerminal(w) { // white on black whatever its colours are: phones want the dark parts dark
+		code = "\x1b[97;40m" + strings.ReplaceAll(strings.TrimSuffix(code, "\n"), "\n", "\x1b[0m\n\x1b[97;40m") + "\x1b[0m\n"
+	}
 	_, err = fmt.Fprintf(w, "Open it on a phone in this network:\n\n%s\n", code)
 	return err
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // pageHost is the name to open the page under on this machine: browsers take http://localhost for a secure origin.
@@ -136,21 +150,26 @@ func (d *Daemon) ports() string {
 		}
 		list += p
 	}
-	for _, a := range []netip.AddrPort{d.http.Addr(), d.http.SecureAddr()} {
-		if a.IsValid() {
-			add(fmt.Sprintf("%d/tcp", a.Port()))
-		}
+	// Where there is HTTPS, only a domain needs the port in clear, to lead people there.
+	if a := d.http.Addr(); a.IsValid() && !a.Addr().IsLoopback() && (d.config.Domain != "" || !d.http.SecureAddr().IsValid()) {
+		add(fmt.Sprintf("%d/tcp", a.Port()))
+	}
+	if a := d.http.SecureAddr(); a.IsValid() && !a.Addr().IsLoopback() {
+		add(fmt.Sprintf("%d/tcp", a.Port()))
 	}
 	for _, l := range []struct {
 		addr    func() (netip.AddrPort, bool)
 		network string
 	}{{d.turn.UDPAddr, "udp"}, {d.turn.TCPAddr, "tcp"}, {d.turn.TLSAddr, "tcp"}, {d.turn.DTLSAddr, "udp"}} {
-		if a, ok := l.addr(); ok {
+		if a, ok := l.addr(); ok && !a.Addr().Unmap().IsLoopback() {
 			add(fmt.Sprintf("%d/%s", a.Port(), l.network))
 		}
 	}
 	if r := d.config.TURN.RelayPorts; !r.None() {
 		add(fmt.Sprintf("%d-%d/udp", r.Min, r.Max))
+	}
+	if list == "" {
+		return "none: everything listens on loopback"
 	}
 	return list
 }

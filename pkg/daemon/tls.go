@@ -1,11 +1,15 @@
 package daemon
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/maitred/maitred/pkg/certificate"
@@ -47,12 +51,20 @@ func (d *Daemon) tlsConfig(protocols []string) *tls.Config {
 	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		pair, err := get(hello)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ingress.ErrNoCertificate, err)
+			return nil, noCertificate{err}
 		}
 		return pair, nil
 	}
 	return c
 }
+
+// noCertificate is an error of the certificate's source in a form that the listeners know.
+type noCertificate struct{ error }
+
+// Is tells errors.Is that this is ingress.ErrNoCertificate.
+func (noCertificate) Is(target error) bool { return target == ingress.ErrNoCertificate }
+
+func (e noCertificate) Unwrap() error { return e.error }
 
 // anyCertificate is for asking this daemon whether it answers, whatever its certificate is.
 func anyCertificate() *tls.Config {
@@ -65,6 +77,41 @@ func OwnTLS(c *config.Config) *tls.Config {
 	return &tls.Config{ServerName: c.Domain, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {
 		return validNow(s.PeerCertificates[0], c.Domain, time.Now())
 	}}
+}
+
+// readyTimeout bounds AskReady: a little more than the daemon itself takes for its checks.
+const readyTimeout = 5 * time.Second
+
+// AskReady asks a daemon with this configuration on this machine whether it is ready. The error says what keeps it from being.
+func AskReady(ctx context.Context, c *config.Config) error {
+	scheme, address := "http", c.HTTP.Listen
+	if address == config.Off {
+		scheme, address = "https", c.HTTPS.Listen
+	}
+	a, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return fmt.Errorf("http.listen and https.listen: there is none to ask: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+reachable(a.AddrPort()).String()+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{TLSClientConfig: anyCertificate(), DisableKeepAlives: true}
+	response, err := transport.RoundTrip(r)
+	if err != nil {
+		return fmt.Errorf("the daemon does not answer: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	var problem struct{ Detail string }
+	if err := json.NewDecoder(io.LimitReader(response.Body, 4<<10)).Decode(&problem); err != nil || problem.Detail == "" {
+		problem.Detail = response.Status
+	}
+	return fmt.Errorf("the daemon is not ready: %s", problem.Detail)
 }
 
 var errOutOfDate = errors.New("the server's certificate is not valid now")

@@ -100,6 +100,26 @@ func TestDomainWithoutCertificate(t *testing.T) {
 	}
 }
 
+// TestAskReady asks in clear, over TLS, a daemon that drains, and none.
+func TestAskReady(t *testing.T) {
+	for _, settings := range [][]string{{"http.listen", harness.FreePort(t)}, {"http.listen", "off", "tls.self_signed", "true", "https.listen", harness.FreePort(t)}} {
+		r := start(t, settings...)
+		if err := AskReady(t.Context(), r.config); err != nil {
+			t.Errorf("%q: %v", settings, err)
+		}
+		r.http.SetDraining()
+		if err := AskReady(t.Context(), r.config); err == nil || !strings.Contains(err.Error(), "not ready: The daemon is shutting down") {
+			t.Errorf("draining: %v", err)
+		}
+	}
+	if err := AskReady(t.Context(), load(t, "http.listen", harness.FreePort(t))); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("nobody there: %v", err)
+	}
+	if err := AskReady(t.Context(), load(t, "http.listen", "off")); err == nil || !strings.Contains(err.Error(), "none to ask") {
+		t.Errorf("no listener: %v", err)
+	}
+}
+
 func TestBadCertificateFiles(t *testing.T) {
 	_, err := New(load(t, "tls.cert_file", "/nowhere/cert.pem", "tls.key_file", "/nowhere/key.pem", "https.listen", "127.0.0.1:0"), Build{}, nil)
 	if err == nil || !strings.Contains(err.Error(), "tls.cert_file") {

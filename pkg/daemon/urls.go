@@ -143,10 +143,10 @@ func (d *Daemon) localURLs() (urls []string) {
 	return urls
 }
 
-// reachable replaces the wildcard by the loopback address.
+// reachable replaces the wildcard, or no address, by the loopback address.
 func reachable(a netip.AddrPort) netip.AddrPort {
 	ip := a.Addr().Unmap()
-	if ip.IsUnspecified() {
+	if !ip.IsValid() || ip.IsUnspecified() {
 		ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	return netip.AddrPortFrom(ip, a.Port())

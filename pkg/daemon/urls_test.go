@@ -94,6 +94,9 @@ func TestReachable(t *testing.T) {
 			t.Errorf("%s is reachable at %v, want %s", tt.bound, got, tt.want)
 		}
 	}
+	if got := reachable(netip.AddrPortFrom(netip.Addr{}, 80)); got != netip.MustParseAddrPort("127.0.0.1:80") {
+		t.Errorf(":80 is reachable at %v", got)
+	}
 }
 
 func TestExternalAddresses(t *testing.T) {
@@ -144,7 +147,7 @@ func TestHostInURLs(t *testing.T) {
 }
 
 func TestWriteGuide(t *testing.T) {
-	r := start(t, "turn.relay_ports", "50000-50100")
+	r := start(t, "turn.relay_ports", "50000-50100", "http.listen", ":0", "turn.udp", ":0", "turn.tcp", ":0")
 	udp, _ := r.turn.UDPAddr()
 	tcp, _ := r.turn.TCPAddr()
 	page := r.http.Addr().Port()
@@ -176,7 +179,7 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errBroken }
 
-// TestGuideNamesOnlyWhatIsOpen leaves out the page, a transport and the relay ports.
+// TestGuideNamesOnlyWhatIsOpen leaves out the page, a transport, the relay ports, and among the ports to open what other machines cannot reach.
 func TestGuideNamesOnlyWhatIsOpen(t *testing.T) {
 	r := start(t, "http.listen", "off", "turn.tcp", "off")
 	udp, _ := r.turn.UDPAddr()
@@ -185,7 +188,8 @@ func TestGuideNamesOnlyWhatIsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.String()
-	if strings.Contains(got, "two tabs") || strings.Contains(got, "transport=tcp") || !strings.Contains(got, fmt.Sprintf("Ports to open   %d/udp\n", udp.Port())) {
+	if strings.Contains(got, "two tabs") || strings.Contains(got, "transport=tcp") || !strings.Contains(got, fmt.Sprintf("stun:127.0.0.1:%d\n", udp.Port())) ||
+		!strings.Contains(got, "Ports to open   none: everything listens on loopback\n") {
 		t.Errorf("the guide says\n%s", got)
 	}
 }

@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"context"
 	"iter"
 	"net/http"
 	"net/netip"
@@ -35,7 +34,7 @@ func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 // the nearest proxy says counts, the right end of X-Forwarded-Proto or of
 // Forwarded (RFC 7239 section 5.4): https or wss.
 func Secure(r *http.Request, trusted []netip.Prefix) bool {
-	if r.TLS != nil || r.Context().Value(secureKey{}) != nil {
+	if r.TLS != nil {
 		return true
 	}
 	if !isTrusted(parseHop(r.RemoteAddr), trusted) {
@@ -43,14 +42,6 @@ func Secure(r *http.Request, trusted []netip.Prefix) bool {
 	}
 	scheme := forwardedScheme(r.Header)
 	return strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "wss")
-}
-
-type secureKey struct{}
-
-// withSecure marks the context of a connection whose TLS http.Server cannot
-// see, because it ended before the connection came to it.
-func withSecure(ctx context.Context) context.Context {
-	return context.WithValue(ctx, secureKey{}, true)
 }
 
 // hops are the addresses in the header, the nearest first.

@@ -1,7 +1,6 @@
 package httpd
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -57,14 +56,6 @@ func (s *Server) route(f *front, in *ingress.Conn) {
 	default:
 		_ = in.Wire.Close() // nothing was written that could be lost
 	}
-}
-
-// markSecure is an http.Server's ConnContext.
-func markSecure(ctx context.Context, c net.Conn) context.Context {
-	if ingress.IsSecure(c) {
-		return withSecure(ctx)
-	}
-	return ctx
 }
 
 // handover is the listener of an http.Server whose connections were accepted

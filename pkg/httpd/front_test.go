@@ -531,6 +531,8 @@ func TestHandover(t *testing.T) {
 		t.Error(err)
 	}
 	late, client := net.Pipe()
+	defer client.Close()
+	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
 	h.give(late)
 	if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		t.Errorf("read %d, %v", n, err)

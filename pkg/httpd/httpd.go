@@ -269,7 +269,6 @@ func (s *Server) serve(ctx context.Context, group *errgroup.Group, l net.Listene
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ConnContext:       markSecure,
 		// Broken clients are not the operator's business.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

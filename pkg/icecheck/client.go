@@ -60,9 +60,19 @@ func encrypt(ctx context.Context, u serverURL, conn net.Conn, config *tls.Config
 	}
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("TLS: %w", err), conn.Close())
+		return nil, errors.Join(fmt.Errorf("TLS: %w", explained(err)), conn.Close())
 	}
 	return secure, nil
+}
+
+// explained says what the one alert mostly means that servers send for trouble of their own.
+func explained(err error) error {
+	const internalError = 80 // RFC 8446 section 6
+	var alert tls.AlertError
+	if errors.As(err, &alert) && alert == internalError {
+		return fmt.Errorf("%w: the server has no certificate, perhaps not yet; its log says why", err)
+	}
+	return err
 }
 
 func encryptDatagrams(ctx context.Context, conn *net.UDPConn, config *tls.Config) (net.Conn, error) {

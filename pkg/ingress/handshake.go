@@ -113,7 +113,7 @@ func inTime(err error) error {
 	return err
 }
 
-// HTTPConn is what an HTTP server reads from and writes to. Where the server itself can see the TLS connection, it gets that.
+// HTTPConn is what an HTTP server reads from and writes to. http.Server knows a connection over TLS by its ConnectionState method.
 func (c *Conn) HTTPConn() net.Conn {
 	switch {
 	case c.TLS == nil:
@@ -129,9 +129,6 @@ type aheadConn struct {
 	*tls.Conn
 	ahead []byte
 }
-
-// IsSecure tells whether c, made by HTTPConn, is a TLS connection although it has another type than *tls.Conn.
-func IsSecure(c net.Conn) bool { _, ok := c.(*aheadConn); return ok }
 
 func (c *aheadConn) Read(b []byte) (int, error) {
 	if len(c.ahead) == 0 {

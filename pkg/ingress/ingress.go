@@ -233,7 +233,7 @@ func (l *Listener) refused(w *Wire, err error) {
 	}
 	if errors.Is(err, errNoCertificate) {
 		l.certificateLog.Do(func() {
-			l.config.Log.Warn("TLS connections are refused: there is no certificate yet (repeated lines are left out)", "listener", l.config.Key, "error", err)
+			l.config.Log.Warn("TLS connections are refused (repeated lines are left out)", "listener", l.config.Key, "error", err)
 		})
 	}
 	l.config.Log.Debug("connection refused", "listener", l.config.Key, "client", w.client, "why", err)

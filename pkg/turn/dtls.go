@@ -137,7 +137,7 @@ func (f *dtlsFront) shake(c *dtlsClient) {
 		f.server.log.Debug("DTLS handshake failed", "client", c.addr, "error", err)
 		if errors.Is(err, ingress.ErrNoCertificate) {
 			f.failures.Do(func() {
-				f.server.log.Warn("DTLS connections are refused: there is no certificate yet (repeated lines are left out)", "error", err)
+				f.server.log.Warn("DTLS connections are refused (repeated lines are left out)", "error", err)
 			})
 		}
 		return

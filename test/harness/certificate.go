@@ -26,7 +26,11 @@ type Authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 	issued      int64
+	last        []byte
 }
+
+// Last is the certificate that was issued last, in DER.
+func (a *Authority) Last() []byte { return a.last }
 
 // NewAuthority makes a CA that lives as long as the test.
 func NewAuthority(t testing.TB) *Authority {
@@ -72,6 +76,7 @@ func (a *Authority) IssueFor(directory string, validity time.Duration, names ...
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	a.last = der
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		a.t.Fatal(err)
