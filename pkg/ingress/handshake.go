@@ -62,7 +62,7 @@ func (l *Listener) handshake(w *Wire) (*Conn, error) {
 	case buf[0] != tlsHandshake:
 		return nil, errNotTLS
 	}
-	w.ahead = buf[:n] // the handshake reads all of it: nothing of the buffer is left in use
+	w.ahead = append(buf[:n:n], w.ahead...) // the handshake reads all of it: nothing of the buffer is left in use
 	c := tls.Server(w, l.config.TLS)
 	if err := c.Handshake(); err != nil {
 		w.ahead = nil

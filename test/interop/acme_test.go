@@ -230,10 +230,19 @@ func clientOf(address string, config *tls.Config) *http.Client {
 	}
 }
 
-func get(t *testing.T, client *http.Client, url string) (*http.Response, string) {
+// get sends headers ("Name: value") along and returns the answer with its body.
+func get(t *testing.T, client *http.Client, url string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	defer client.CloseIdleConnections()
-	response, err := client.Get(url)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = headerOf(headers)
+	if host := request.Header.Get("Host"); host != "" {
+		request.Host = host
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,15 +254,24 @@ func get(t *testing.T, client *http.Client, url string) (*http.Response, string)
 	return response, string(body)
 }
 
+func headerOf(lines []string) http.Header {
+	h := http.Header{}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		h.Set(name, value)
+	}
+	return h
+}
+
 // join enters a room and returns the TURN URLs that it hands out.
-func join(t *testing.T, client *http.Client, url string) (*websocket.Conn, []string) {
+func join(t *testing.T, client *http.Client, url string, headers ...string) (*websocket.Conn, []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	// A WebSocket needs HTTP/1.1 (RFC 6455).
 	transport := client.Transport.(*http.Transport).Clone()
 	transport.ForceAttemptHTTP2 = false
-	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{"maitred.v1"}})
+	ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, HTTPHeader: headerOf(headers), Subprotocols: []string{"maitred.v1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -235,27 +235,7 @@ func (p *proxy) url(scheme, host, path string) string {
 
 func (p *proxy) get(t *testing.T, url string, headers ...string) (*http.Response, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, header := range headers {
-		name, value, _ := strings.Cut(header, ": ")
-		request.Header.Set(name, value)
-		if name == "Host" {
-			request.Host = value
-		}
-	}
-	response, err := p.client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(body)
+	return get(t, p.client, url, headers...)
 }
 
 // startWithDomain starts a daemon as behind a proxy that leaves TLS to it. It gets its certificate from authority, and own to listen on.
@@ -306,35 +286,12 @@ func (p *proxy) redirect(t *testing.T) {
 // join enters a room as the page does and wants ICE servers, with url among them.
 func (p *proxy) join(t *testing.T, url string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	conn, _, err := websocket.Dial(ctx, p.url("https", site, "/ws"), &websocket.DialOptions{
-		HTTPClient:   p.client,
-		HTTPHeader:   http.Header{"Origin": {p.url("https", site, "")}},
-		Subprotocols: []string{"maitred.v1"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, urls := join(t, p.client, p.url("https", site, "/ws"), "Origin: "+p.url("https", site, ""))
 	defer conn.CloseNow()
-	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"join","room":"tea","name":"Ann"}`)); err != nil {
-		t.Fatal(err)
+	if !strings.Contains(strings.Join(urls, " "), url) {
+		t.Errorf("%s is not among the ICE servers: %q", url, urls)
 	}
-	_, message, err := conn.Read(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var joined struct {
-		Type       string
-		ICEServers []struct{ URLs []string } `json:"iceServers"`
-	}
-	if err := json.Unmarshal(message, &joined); err != nil || joined.Type != "joined" || len(joined.ICEServers) == 0 {
-		t.Fatalf("%v in %s", err, message)
-	}
-	if !strings.Contains(string(message), url) {
-		t.Errorf("%s is not among the ICE servers: %s", url, message)
-	}
-	if err := conn.Write(ctx, websocket.MessageText, []byte(`{"type":"leave"}`)); err != nil {
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"leave"}`)); err != nil {
 		t.Errorf("leave: %v", err)
 	}
 }
