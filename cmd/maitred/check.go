@@ -30,8 +30,8 @@ func check(args []string, out, errOut io.Writer) error {
 	}
 	urls := flags.Args()
 	if *ready {
-		if len(urls) > 0 {
-			return usageError("--ready asks the daemon of this configuration, and %q is a URL", urls[0])
+		if len(urls) > 0 || *asJSON || flags.Changed("username") || flags.Changed("password") {
+			return usageError("--ready asks the daemon of this configuration and says nothing but what is wrong: it goes with no URL, --json or credential")
 		}
 		return daemon.AskReady(context.Background(), c)
 	}

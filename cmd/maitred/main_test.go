@@ -65,6 +65,8 @@ func TestMistakes(t *testing.T) {
 		{"negative lifetime", []string{"credentials", "--ttl=-1h"}, "", []string{"--ttl -1h0m0s: a credential lives"}},
 		{"long user", []string{"credentials", "--user", strings.Repeat("x", 257)}, "", []string{"--user is 257 bytes long"}},
 		{"argument of serve", []string{"serve", "now"}, "", []string{`"now" is no flag`, "`maitred serve` takes flags only"}},
+		{"ready of others", []string{"check", "--ready", "stun:127.0.0.1"}, "", []string{"--ready asks the daemon of this configuration"}},
+		{"ready in JSON", []string{"check", "--ready", "--json"}, "", []string{"--ready asks the daemon of this configuration"}},
 		{"argument of config", []string{"config", "turn.udp"}, "", []string{`"turn.udp" is no flag`}},
 		{"argument of credentials", []string{"credentials", "ann"}, "", []string{`"ann" is no flag`}},
 		{"wrong value", []string{"config", "--turn.udp", "1:2:3"}, "", []string{`the configuration is not valid: flag --turn.udp: turn.udp: "1:2:3"`, "valid: host:port"}},

@@ -24,9 +24,9 @@ const (
 	firstRetry           = 30 * time.Second
 	longestRetry         = time.Hour
 
-	// A CA counts validations that fail, and each attempt is one for each challenge: Let's Encrypt allows five an hour.
-	validationRetry = 10 * time.Minute
-	limitedRetry    = 20 * time.Minute
+	// refusedRetry is for a CA that did not find us, or was asked too often. It counts validations that fail, and each attempt is one for each
+	// challenge: Let's Encrypt allows five an hour, and some more at first.
+	refusedRetry = 20 * time.Minute
 
 	// renewalAlarm is how long before the certificate's end a failing renewal is an error and no mere warning.
 	renewalAlarm = 3 * day
@@ -53,8 +53,8 @@ type acmeSource struct {
 	wake     chan struct{} // has an element when somebody wants an attempt now
 }
 
-// retry says how long to wait after failures: the first one, many, one of a validation, and attempts beyond what the CA allows.
-type retry struct{ first, longest, validation, limited time.Duration }
+// retry says how long to wait after failures: the first one, many, and where the CA was reached and refused.
+type retry struct{ first, longest, refused time.Duration }
 
 // storage is certmagic's, in files. Its locks between processes would need goroutines that outlive them; two daemons cannot share a
 // state directory anyway, and here one goroutine orders certificates.
@@ -75,7 +75,7 @@ func newACME(m *Manager, c Config) (*acmeSource, error) {
 		c.ACME.CheckInterval = defaultCheckInterval
 	}
 	a := &acmeSource{manager: m, domain: c.Domain, config: c.ACME, directory: filepath.Join(c.StateDir, "acme"), log: m.log,
-		retry: retry{firstRetry, longestRetry, validationRetry, limitedRetry}, wake: make(chan struct{}, 1)}
+		retry: retry{firstRetry, longestRetry, refusedRetry}, wake: make(chan struct{}, 1)}
 	if err := os.MkdirAll(a.directory, 0o700); err != nil {
 		return nil, fmt.Errorf("keep the certificates of %s: %w: make state_dir a directory that the daemon may write to", a.domain, err)
 	}
@@ -181,11 +181,8 @@ func (a *acmeSource) round(ctx context.Context) time.Duration {
 	a.failures++
 	problem := explain(err, a)
 	wait := backoff(a.retry.first, a.retry.longest, a.failures)
-	switch {
-	case problem.limited:
-		wait = a.retry.limited
-	case problem.validation:
-		wait = max(wait, a.retry.validation)
+	if problem.refused {
+		wait = max(wait, a.retry.refused)
 	}
 	wait = jitter(wait)
 	a.manager.failed(problem)

@@ -94,7 +94,7 @@ func (s *site) manage(t *testing.T, c Config) (*Manager, *transcript, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.acme.retry = retry{50 * time.Millisecond, 300 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond}
+	m.acme.retry = retry{50 * time.Millisecond, 300 * time.Millisecond, 50 * time.Millisecond}
 	s.managers.Store(&[]*Manager{m})
 	return m, log, start(t, m)
 }
@@ -735,10 +735,10 @@ func TestExplain(t *testing.T) {
 		name    string
 		err     error
 		want    []string
-		limited bool
+		refused bool
 	}{
-		{"DNS", says("dns"), []string{"no luck (dns)", "records of call.example.com", "port 80 reaches our port 8080 or TCP port 443 reaches our port 8443"}, false},
-		{"unauthorized", says("unauthorized"), []string{"no luck (unauthorized)", "records of call.example.com"}, false},
+		{"DNS", says("dns"), []string{"no luck (dns)", "records of call.example.com", "port 80 reaches our port 8080 or TCP port 443 reaches our port 8443"}, true},
+		{"unauthorized", says("unauthorized"), []string{"no luck (unauthorized)", "records of call.example.com"}, true},
 		{"rate limit", says("rateLimited"), []string{"no luck (rateLimited)", "no more attempts for now"}, true},
 		{"CAA", says("caa"), []string{"CAA records of call.example.com"}, false},
 		{"name", says("rejectedIdentifier"), []string{"domain is a public host name"}, false},
@@ -751,8 +751,8 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := explain(test.err, m.acme)
-			if !has(p.Error(), append(test.want, "https://ca.example.com/dir")) || p.limited != test.limited || !errors.Is(p, test.err) && !errors.As(p, new(acme.Problem)) {
-				t.Errorf("%v, limited %v; want %q", p, p.limited, test.want)
+			if !has(p.Error(), append(test.want, "https://ca.example.com/dir")) || p.refused != test.refused || !errors.Is(p, test.err) && !errors.As(p, new(acme.Problem)) {
+				t.Errorf("%v, refused %v; want %q", p, p.refused, test.want)
 			}
 		})
 	}

@@ -15,10 +15,8 @@ type problem struct {
 	directory string
 	reason    string // what the CA or the network said
 	advice    string // what to do
-	limited   bool   // too many attempts: the CA wants to be left alone
+	refused   bool   // the CA did not find us, or was asked too often: it wants to be left alone
 	err       error
-
-	validation bool // the CA did not find us
 }
 
 func (p *problem) Error() string {
@@ -36,7 +34,7 @@ func explain(err error, a *acmeSource) *problem {
 	switch {
 	case errors.As(err, &said):
 		p.reason, p.advice = inWords(said), a.advice(said.Type)
-		p.limited, p.validation = said.Type == acme.ProblemTypeRateLimited, isValidation(said.Type)
+		p.refused = said.Type == acme.ProblemTypeRateLimited || isValidation(said.Type)
 	case errors.As(err, &untrusted):
 		p.reason, p.advice = untrusted.Error(), "check that tls.acme.directory_url is right, and that tls.acme.ca_file holds the root certificate of a CA of your own"
 	case errors.As(err, &request):

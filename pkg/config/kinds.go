@@ -442,24 +442,25 @@ func checkPath(s string) error {
 // (RFC 5890), without the dot at its end.
 func domainName() kind[string] {
 	return kind[string]{"a public host name such as call.example.com", func(s string) (string, error) {
-		_, notIP := netip.ParseAddr(s)
+		bare := strings.TrimSuffix(s, ".")
+		name, err := idna.Lookup.ToASCII(strings.ToLower(bare))
 		switch {
 		case s == "":
 			return "", nil
-		case notIP == nil:
+		case isIP(bare) || isIP(name):
 			return "", errors.New("is an IP address; tls.self_signed makes a certificate for one")
 		case strings.Contains(s, "*"):
 			return "", errors.New("has a wildcard, which no page can be opened under")
 		case strings.ContainsAny(s, ":/"):
 			return "", errors.New("is more than a host name: leave out scheme, port and path")
-		}
-		name, err := idna.Lookup.ToASCII(strings.ToLower(strings.TrimSuffix(s, ".")))
-		if err != nil || !strings.Contains(name, ".") || strings.Contains(name, "_") || len(name) > 253 {
+		case err != nil || !strings.Contains(name, ".") || strings.Contains(name, "_") || len(name) > 253:
 			return "", errors.New("is not the name of a host on the Internet")
 		}
 		return name, checkHost(name)
 	}, itself}
 }
+
+func isIP(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
 
 func httpsURL() kind[string] {
 	return checked("a URL that begins with https://", func(s string) error {

@@ -55,6 +55,9 @@ var values = []struct{ key, value, want string }{
 
 	{"domain", "call.example.com", ""},
 	{"domain", "192.0.2.1", "tls.self_signed makes a certificate for one"},
+	{"domain", "192.0.2.1.", "is an IP address"},
+	{"domain", "１９２.0.2.1", "is an IP address"},
+	{"domain", "2001:db8::1", "is an IP address"},
 	{"domain", "*.example.com", "wildcard"},
 	{"domain", "https://call.example.com", "leave out scheme"},
 	{"domain", "call.example.com:443", "leave out scheme, port"},

@@ -82,15 +82,19 @@ func OwnTLS(c *config.Config) *tls.Config {
 // readyTimeout bounds AskReady: a little more than the daemon itself takes for its checks.
 const readyTimeout = 5 * time.Second
 
-// AskReady asks a daemon with this configuration on this machine whether it is ready. The error says what keeps it from being.
+// AskReady asks a daemon with this configuration on this machine whether it is ready, where that takes no certificate if possible. The error says
+// what keeps it from being.
 func AskReady(ctx context.Context, c *config.Config) error {
 	scheme, address := "http", c.HTTP.Listen
+	if address == config.Off {
+		address = c.Admin.Listen
+	}
 	if address == config.Off {
 		scheme, address = "https", c.HTTPS.Listen
 	}
 	a, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
-		return fmt.Errorf("http.listen and https.listen: there is none to ask: %w", err)
+		return fmt.Errorf("http.listen, admin.listen and https.listen: there is none to ask: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()

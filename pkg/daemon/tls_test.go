@@ -102,7 +102,11 @@ func TestDomainWithoutCertificate(t *testing.T) {
 
 // TestAskReady asks in clear, over TLS, a daemon that drains, and none.
 func TestAskReady(t *testing.T) {
-	for _, settings := range [][]string{{"http.listen", harness.FreePort(t)}, {"http.listen", "off", "tls.self_signed", "true", "https.listen", harness.FreePort(t)}} {
+	for _, settings := range [][]string{
+		{"http.listen", harness.FreePort(t)},
+		{"http.listen", "off", "admin.listen", "off", "tls.self_signed", "true", "https.listen", harness.FreePort(t)},
+		{"http.listen", "off", "admin.listen", harness.FreePort(t), "domain", "call.example.com", "https.listen", harness.FreePort(t), "tls.acme.directory_url", "https://" + harness.FreePort(t)},
+	} {
 		r := start(t, settings...)
 		if err := AskReady(t.Context(), r.config); err != nil {
 			t.Errorf("%q: %v", settings, err)
@@ -115,7 +119,7 @@ func TestAskReady(t *testing.T) {
 	if err := AskReady(t.Context(), load(t, "http.listen", harness.FreePort(t))); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("nobody there: %v", err)
 	}
-	if err := AskReady(t.Context(), load(t, "http.listen", "off")); err == nil || !strings.Contains(err.Error(), "none to ask") {
+	if err := AskReady(t.Context(), load(t, "http.listen", "off", "admin.listen", "off")); err == nil || !strings.Contains(err.Error(), "none to ask") {
 		t.Errorf("no listener: %v", err)
 	}
 }

@@ -47,9 +47,9 @@ const dtlsQueue = 64
 
 // Sizes in bytes.
 const (
-	maxDatagram      = 8192     // what Pion's DTLS reads at once
-	maxDTLSMessage   = 1 << 14  // what a record can carry (RFC 6347 section 4.1)
-	maxHandshakeData = 64 << 10 // handshake records that one client may send, repeated ones included: Pion keeps fragments
+	maxDatagram    = 8192     // what Pion's DTLS reads at once
+	maxDTLSMessage = 1 << 14  // what a record can carry (RFC 6347 section 4.1)
+	maxUnsettled   = 64 << 10 // all that one client may send before its handshake is done, and handshake records after that
 )
 
 func (s *Server) newDTLSFront() (*dtlsFront, error) {
@@ -116,8 +116,12 @@ func isClientHello(b []byte) bool {
 	return len(b) > recordHeader && b[0] == handshakeRecord && b[1] == 0xfe && b[3] == 0 && b[4] == 0 && b[recordHeader] == clientHello
 }
 
-// handshakeRecord is the content type of a handshake.
-const handshakeRecord = 22
+// Content types of records (RFC 5246 section 6.2.1).
+const (
+	changeCipherRecord = 20
+	alertRecord        = 21
+	handshakeRecord    = 22
+)
 
 // shake takes a client through its handshake and has it served.
 func (f *dtlsFront) shake(c *dtlsClient) {
@@ -190,8 +194,8 @@ type dtlsClient struct {
 	reading *deadline.Deadline
 
 	// guarded by the front's mu
-	established   bool
-	handshakeData int // bytes, at most maxHandshakeData
+	established bool
+	budget      int // bytes of what maxUnsettled bounds
 
 	closing sync.Once
 	done    chan struct{}
@@ -200,8 +204,9 @@ type dtlsClient struct {
 // recordHeader is the size of the header of a record (RFC 6347 section 4.1): type, version, epoch, number, length.
 const recordHeader = 13
 
-// acceptable copies the records of a datagram that Pion may see. Pion lets records without protection end a connection that has been
-// established, so that whoever knows its address could do that; and it keeps fragments of handshakes as long as the connection lives.
+// acceptable copies the records of a datagram that Pion may see. Pion lets records without protection, and any change of cipher, end a connection that
+// has been established, so that whoever knows its address could do that. And it keeps what comes before its time, and fragments of handshakes as
+// long as the connection lives.
 func (c *dtlsClient) acceptable(b []byte) (kept []byte) {
 	for len(b) >= recordHeader {
 		n := recordHeader + int(binary.BigEndian.Uint16(b[11:]))
@@ -210,17 +215,29 @@ func (c *dtlsClient) acceptable(b []byte) (kept []byte) {
 		}
 		record := b[:n]
 		b = b[n:]
-		if c.established && record[3] == 0 && record[4] == 0 { // epoch 0
+		if !c.expects(record) {
 			continue
 		}
-		if record[0] == handshakeRecord {
-			if c.handshakeData += n; c.handshakeData > maxHandshakeData {
+		if !c.established || record[0] == handshakeRecord {
+			if c.budget += n; c.budget > maxUnsettled {
 				continue
 			}
 		}
 		kept = append(kept, record...)
 	}
 	return kept
+}
+
+// expects tells whether a record of that type and epoch has a place in the connection.
+func (c *dtlsClient) expects(record []byte) bool {
+	protected := record[3] != 0 || record[4] != 0 // epoch 0 is without
+	switch kind := record[0]; {
+	case c.established:
+		return protected && kind != changeCipherRecord
+	case !protected:
+		return kind == handshakeRecord || kind == changeCipherRecord || kind == alertRecord
+	}
+	return true
 }
 
 // ReadFrom implements net.PacketConn.

@@ -49,6 +49,8 @@ func TestForgedRecords(t *testing.T) {
 		{"unknown type", forged(99, 'x')},
 		{"alert", forged(21, 2, 40)},
 		{"change of cipher", forged(20, 'x')},
+		{"change of cipher that claims to be protected", []byte{20, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 99, 0, 1, 'x'}},
+		{"two changes of cipher", []byte{20, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 99, 0, 2, 1, 1}},
 		{"two in a datagram", append(forged(99, 'x'), forged(23, 'x')...)},
 		{"cut short", forged(23, 'x')[:13]},
 		{"no record", []byte("garbage")},
@@ -71,24 +73,29 @@ func TestForgedRecords(t *testing.T) {
 	}
 }
 
-// TestHandshakeDataIsBounded sends fragments of handshakes that Pion would keep for the connection's life.
-func TestHandshakeDataIsBounded(t *testing.T) {
+// TestUnsettledIsBounded sends what Pion would keep: fragments of handshakes, and data that comes before its time.
+func TestUnsettledIsBounded(t *testing.T) {
+	record := func(kind, epoch byte, size int) []byte {
+		return append([]byte{kind, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 0, byte(size >> 8), byte(size)}, make([]byte, size)...)
+	}
+	fragment, early, media := record(handshakeRecord, 0, 1000), record(23, 1, 1000), record(23, 1, 1)
 	c := &dtlsClient{}
-	fragment := append([]byte{handshakeRecord, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0x03, 0xe8}, make([]byte, 1000)...)
-	media := append([]byte{23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1}, 'x')
 	taken := 0
 	for range 1000 {
-		taken += len(c.acceptable(fragment))
+		taken += len(c.acceptable(fragment)) + len(c.acceptable(early))
 	}
-	if taken == 0 || taken > maxHandshakeData {
-		t.Errorf("%d bytes are taken, at most %d may be", taken, maxHandshakeData)
+	if taken == 0 || taken > maxUnsettled {
+		t.Errorf("%d bytes are taken, at most %d may be", taken, maxUnsettled)
+	}
+	c = &dtlsClient{established: true}
+	for range 1000 {
+		taken = len(c.acceptable(record(handshakeRecord, 1, 1000)))
+	}
+	if taken != 0 {
+		t.Error("a client may renegotiate without end")
 	}
 	if got := c.acceptable(append(bytes.Clone(fragment), media...)); !bytes.Equal(got, media) {
 		t.Errorf("of what comes with media, %d bytes are taken, want %d", len(got), len(media))
-	}
-	c.established = true
-	if got := c.acceptable(append(bytes.Clone(fragment), media...)); !bytes.Equal(got, media) {
-		t.Errorf("established: %d bytes are taken, want %d", len(got), len(media))
 	}
 }
 
@@ -166,7 +173,7 @@ func FuzzDTLSRecords(f *testing.F) {
 		c := &dtlsClient{established: established}
 		for kept := c.acceptable(b); len(kept) > 0; {
 			n := recordHeader + int(binary.BigEndian.Uint16(kept[11:]))
-			if n > len(kept) || established && kept[3] == 0 && kept[4] == 0 {
+			if n > len(kept) || established && (kept[3] == 0 && kept[4] == 0 || kept[0] == changeCipherRecord) {
 				t.Fatalf("kept %x of %x", kept, b)
 			}
 			kept = kept[n:]
