@@ -260,6 +260,7 @@ func TestClose(t *testing.T) {
 	s := newServer(t, Options{ICE: book, Releaser: book})
 	ann, bob, away, idle := s.join("a", "n"), s.join("b", "n"), s.join("b", "n"), s.dial()
 	expect[*MemberJoined](bob)
+	s.waitConns(4) // idle's, too: its handshake is done a moment before the hub knows of it
 	away.cut()
 	s.waitConns(3)
 	done := make(chan struct{})
