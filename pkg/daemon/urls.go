@@ -60,25 +60,20 @@ func (d *Daemon) tlsHost(host string) string {
 	return host
 }
 
-// advertised are the ports that browsers are told. No browser speaks DTLS to a TURN server, and browsers that were told to trust a self-signed
-// page do not trust its TURN server: there, TLS is only for the want of anything else.
+// advertised are the ports that browsers are told. HTTPS's comes before the extra one for TLS: it is the one that firewalls let through. No browser
+// speaks DTLS to a TURN server, and browsers that were told to trust a self-signed page do not trust its TURN server: there, TLS is only for
+// the want of anything else.
 func (d *Daemon) advertised() ports {
-	p := d.listening()
-	p.dtls = 0
-	if public := d.config.HTTPS.PublicPort; public != 0 && d.http.SecureAddr().IsValid() {
-		p.tls = uint16(public)
-	}
-	if d.config.TLS.SelfSigned && (p.udp != 0 || p.tcp != 0) {
-		p.tls = 0
-	}
-	return p
-}
-
-// listening are the ports that are open. HTTPS's comes before the extra one for TLS: it is the one that firewalls let through.
-func (d *Daemon) listening() ports {
-	p := ports{udp: port(d.turn.UDPAddr()), tcp: port(d.turn.TCPAddr()), tls: port(d.turn.TLSAddr()), dtls: port(d.turn.DTLSAddr())}
-	if d.http.SecureAddr().IsValid() {
-		p.tls = d.http.SecureAddr().Port()
+	p := ports{udp: port(d.turn.UDPAddr()), tcp: port(d.turn.TCPAddr())}
+	https := d.http.SecureAddr()
+	switch {
+	case d.config.TLS.SelfSigned && (p.udp != 0 || p.tcp != 0):
+	case https.IsValid() && d.config.HTTPS.PublicPort != 0:
+		p.tls = uint16(d.config.HTTPS.PublicPort)
+	case https.IsValid():
+		p.tls = https.Port()
+	default:
+		p.tls = port(d.turn.TLSAddr())
 	}
 	return p
 }

@@ -362,7 +362,7 @@ func TestSlowHeaders(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	group, ctx := errgroup.WithContext(ctx)
-	server := s.serve(ctx, group, s.secure.http, s.publicHandler("https"), writeTimeout)
+	server := s.serve(ctx, group, s.secure.http, s.served("https", s.publicHandler()), writeTimeout)
 	if server.ReadHeaderTimeout != readHeaderTimeout || readHeaderTimeout > 10*time.Second {
 		t.Errorf("headers may take %v", server.ReadHeaderTimeout)
 	}

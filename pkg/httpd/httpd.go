@@ -241,7 +241,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.serveFront(ctx, group, s.public, s.clearHandler())
 	}
 	if s.secure != nil {
-		s.serveFront(ctx, group, s.secure, s.publicHandler("https"))
+		s.serveFront(ctx, group, s.secure, s.served("https", s.publicHandler()))
 		s.serve(ctx, group, s.strays, s.strayHandler(), writeTimeout).SetKeepAlivesEnabled(false)
 	}
 	if s.admin != nil {

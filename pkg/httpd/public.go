@@ -20,7 +20,9 @@ const permissionsPolicy = "camera=(self), microphone=(self), display-capture=(se
 // transportSecurity has browsers come by HTTPS only, for two years (RFC 6797).
 const transportSecurity = "max-age=63072000"
 
-func (s *Server) publicHandler(service string) http.Handler {
+// publicHandler is the page and what belongs to it; served adds the log and
+// the headers of every answer.
+func (s *Server) publicHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.site.page("index.html"))
 	mux.HandleFunc("GET /r/{room}", s.site.page("call.html"))
@@ -33,11 +35,11 @@ func (s *Server) publicHandler(service string) http.Handler {
 	mux.HandleFunc("GET /turn", s.turnREST)
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	handler := s.onlyHTTPS(explained(mux))
-	if service == "http" {
-		return handler // clearHandler adds the rest
-	}
-	return s.accessLog(service, secured(handler))
+	return s.onlyHTTPS(explained(mux))
+}
+
+func (s *Server) served(service string, h http.Handler) http.Handler {
+	return s.accessLog(service, secured(h))
 }
 
 // onlyHTTPS says so to browsers, where the domain has a certificate that they

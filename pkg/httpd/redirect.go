@@ -10,7 +10,7 @@ import (
 // clearHandler is for http.listen. Where there is HTTPS, it leads there, and
 // serves only who is encrypted otherwise or needs no encryption.
 func (s *Server) clearHandler() http.Handler {
-	var handler http.Handler = s.publicHandler("http")
+	handler := s.publicHandler()
 	if s.secure != nil {
 		page := handler
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -24,7 +24,7 @@ func (s *Server) clearHandler() http.Handler {
 	if s.cfg.Challenge != nil {
 		handler = s.cfg.Challenge(handler)
 	}
-	return s.accessLog("http", secured(handler))
+	return s.served("http", handler)
 }
 
 // mayBeClear tells whom the page is served to in clear although there is HTTPS:
@@ -52,7 +52,7 @@ func viaProxy(r *http.Request) bool {
 
 // strayHandler is for requests in clear to the port where TLS is spoken.
 func (s *Server) strayHandler() http.Handler {
-	return s.accessLog("https", secured(http.HandlerFunc(s.toHTTPS)))
+	return s.served("https", http.HandlerFunc(s.toHTTPS))
 }
 
 // toHTTPS sends a person to the same page over HTTPS. Programs that have sent

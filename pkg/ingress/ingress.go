@@ -58,7 +58,7 @@ type Config struct {
 	PerIPIs string         // the key of that limit
 
 	TLS     *tls.Config   // nil: connections are in clear
-	Shared  bool          // HTTP and TURN come here; otherwise all are for Protocol
+	Shared  bool          // HTTP and TURN come here; otherwise all connections are for For
 	For     Protocol      // of a listener that is not Shared
 	Timeout time.Duration // for the PROXY header, the TLS handshake and the first byte together
 
@@ -244,7 +244,7 @@ func (l *Listener) count(w *Wire) bool {
 	if l.config.PerIP <= 0 || contains(l.config.Trusted, w.client.Addr()) {
 		return true
 	}
-	ip := network(w.client.Addr())
+	ip := Network(w.client.Addr())
 	if l.counts.take(ip, l.config.PerIP) {
 		w.whenClosed(func() { l.counts.giveBack(ip) })
 		return true
@@ -280,8 +280,8 @@ func (c *counts) giveBack(ip netip.Addr) {
 	}
 }
 
-// network is what counts as one address: an IPv6 subscriber has a whole /64.
-func network(ip netip.Addr) netip.Addr {
+// Network is what counts as one address in limits and quotas: an IPv6 subscriber has a whole /64.
+func Network(ip netip.Addr) netip.Addr {
 	if ip.Is4() {
 		return ip
 	}

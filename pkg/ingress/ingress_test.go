@@ -24,7 +24,7 @@ func TestNetwork(t *testing.T) {
 		{"2001:db8:1:3::", "2001:db8:1:3::"},
 		{"::1", "::"},
 	} {
-		if got := network(netip.MustParseAddr(test.ip)); got.String() != test.want {
+		if got := Network(netip.MustParseAddr(test.ip)); got.String() != test.want {
 			t.Errorf("%s counts as %v, want %s", test.ip, got, test.want)
 		}
 	}

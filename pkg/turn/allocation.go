@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/maitred/maitred/pkg/ingress"
 	"github.com/maitred/maitred/pkg/relay"
 	"github.com/pion/stun"
 )
@@ -76,7 +77,7 @@ func (s *Server) reserve(r *request, q *query) (*allocation, *reply) {
 	if s.draining.Load() {
 		return nil, refuse(stun.CodeInsufficientCapacity)
 	}
-	l, ip, quota := &s.live, quotaAddr(r.from.Addr()), s.quota.Load()
+	l, ip, quota := &s.live, ingress.Network(r.from.Addr()), s.quota.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, limit := range []struct{ have, most int }{{l.perUser[q.user], quota.PerUser}, {l.perIP[ip], quota.PerIP}, {l.total, quota.Total}} {
@@ -98,15 +99,6 @@ func (s *Server) reserve(r *request, q *query) (*allocation, *reply) {
 	return a, nil
 }
 
-// quotaAddr is what counts as one address: an IPv6 subscriber has a whole /64.
-func quotaAddr(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return a
-	}
-	p, _ := a.Prefix(64) // fails only for a length that does not fit the family
-	return p.Addr()
-}
-
 // cancel gives the place back when no relayed address came of it.
 func (s *Server) cancel(a *allocation) {
 	s.live.mu.Lock()
@@ -115,7 +107,7 @@ func (s *Server) cancel(a *allocation) {
 }
 
 func (l *allocations) releaseLocked(a *allocation) {
-	ip := quotaAddr(a.client.Addr())
+	ip := ingress.Network(a.client.Addr())
 	l.total--
 	if l.perUser[a.user]--; l.perUser[a.user] == 0 {
 		delete(l.perUser, a.user)

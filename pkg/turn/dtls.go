@@ -98,7 +98,7 @@ func (f *dtlsFront) Packet(_ udpio.Batch, s udpio.Socket, p *udpio.Packet) {
 // acceptLocked begins a handshake where a client greets. It costs memory before the client has proven its address, so there are only so many,
 // and fewer from one address. It returns nil when there is none to begin.
 func (f *dtlsFront) acceptLocked(s udpio.Socket, p *udpio.Packet) *dtlsClient {
-	most, ip := f.server.config.DTLSHandshakes, quotaAddr(p.From.Addr())
+	most, ip := f.server.config.DTLSHandshakes, ingress.Network(p.From.Addr())
 	if f.closed || !isClientHello(p.Payload()) || f.handshakes >= most || f.perIP[ip] >= max(1, most/dtlsShare) {
 		return nil
 	}
@@ -126,7 +126,7 @@ const (
 // shake takes a client through its handshake and has it served.
 func (f *dtlsFront) shake(c *dtlsClient) {
 	secured, err := f.handshake(c)
-	ip := quotaAddr(c.addr.Addr())
+	ip := ingress.Network(c.addr.Addr())
 	f.mu.Lock()
 	f.handshakes--
 	if f.perIP[ip]--; f.perIP[ip] == 0 {

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/maitred/maitred/pkg/ingress"
 )
 
 // addressLimiter bounds how often something happens for each address, in a fixed amount of memory: addresses that fall into the
@@ -48,5 +50,5 @@ func (l *addressLimiter) spent(a netip.Addr, now time.Time) bool {
 }
 
 func (l *addressLimiter) slot(a netip.Addr) *atomic.Int64 {
-	return &l.next[maphash.Comparable(l.seed, quotaAddr(a))%limiterSlots]
+	return &l.next[maphash.Comparable(l.seed, ingress.Network(a))%limiterSlots]
 }

@@ -101,7 +101,7 @@ func (s *Server) begin(c *conn, messages messageReader) {
 }
 
 func (cs *conns) add(c *conn, perIP int) (ok, closed bool) {
-	ip := quotaAddr(c.addr.Addr())
+	ip := ingress.Network(c.addr.Addr())
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.closed || perIP > 0 && cs.perIP[ip] >= perIP {
@@ -116,7 +116,7 @@ func (cs *conns) add(c *conn, perIP int) (ok, closed bool) {
 }
 
 func (cs *conns) remove(c *conn) {
-	ip := quotaAddr(c.addr.Addr())
+	ip := ingress.Network(c.addr.Addr())
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	delete(cs.open, c)
