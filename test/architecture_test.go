@@ -25,26 +25,31 @@ const everything = "*"
 // above it. Tests obey as well. A package that is missing here is an error, so
 // that nobody adds one without deciding where it belongs.
 var siblings = map[string][]string{
-	"cmd/maitred":     {"pkg/config", "pkg/daemon", "pkg/icecheck", "pkg/credential", "pkg/bench"},
+	"cmd/maitred":     {"pkg/config", "pkg/daemon", "pkg/icecheck", "pkg/credential", "pkg/token", "pkg/bench", "pkg/bench/signaling"},
 	"pkg/daemon":      {everything},
 	"pkg/config":      {},
 	"pkg/credential":  {},
+	"pkg/token":       {},
+	"pkg/webhook":     {},
 	"pkg/certificate": {"test/harness"},
 	"pkg/udpio":       {},
 	"pkg/ingress":     {},
 	"pkg/relay":       {"pkg/udpio"},
 	"pkg/turn":        {"pkg/relay", "pkg/udpio", "pkg/credential", "pkg/ingress"},
-	"pkg/signaling":   {"pkg/credential", "pkg/cluster"},
+	"pkg/signaling":   {"pkg/credential", "pkg/cluster", "pkg/token"},
 	"pkg/cluster":     {},
-	"pkg/httpd":       {"web", "pkg/ingress"},
+	"pkg/httpd":       {"web", "docs", "pkg/ingress"},
 	"pkg/icecheck":    {},
 	"pkg/bench":       {},
 	"pkg/client":      {"pkg/signaling"},
 	"web":             {},
-	"test":            {},
+	"docs":            {},
+	"test":            {"pkg/config"},
 	"test/harness":    {},
 	"test/interop":    {"test/harness"},
 	"test/faults":     {"test/harness"},
+
+	"pkg/bench/signaling": {"pkg/bench"},
 }
 
 // outside says who alone may import a module of others, by import path prefix.
@@ -56,7 +61,7 @@ var outside = []struct {
 	{"github.com/pion/turn", []string{"pkg/turn"}},
 	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/bench", "pkg/daemon", "test/faults"}},
 	{"github.com/caddyserver/certmagic", []string{"pkg/certificate"}},
-	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "test/interop"}},
+	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "pkg/bench/signaling", "test/interop"}},
 }
 
 func TestArchitecture(t *testing.T) {

@@ -1,22 +1,10 @@
 // Package web holds the browser side of maitred: the pages and the JavaScript client, embedded in the binary.
 package web
 
-import (
-	"embed"
-	"io/fs"
-)
+import "embed"
 
-//go:embed static
-var embedded embed.FS
-
-// Files is the tree of static files: index.html (the lobby), call.html, style.css, app/… and sdk/maitred.js.
-var Files fs.FS = mustSub(embedded, "static")
-
-// mustSub cannot fail for the constant it is called with: the compiler has checked that the directory exists.
-func mustSub(files fs.FS, dir string) fs.FS {
-	sub, err := fs.Sub(files, dir)
-	if err != nil {
-		panic(err)
-	}
-	return sub
-}
+// Files is the tree of static files: static/index.html (the lobby), static/call.html, static/style.css, static/app/…, and of the
+// client what is served of it, sdk/maitred.js and sdk/maitred.d.ts.
+//
+//go:embed static sdk/maitred.js sdk/maitred.d.ts
+var Files embed.FS

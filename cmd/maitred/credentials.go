@@ -52,6 +52,9 @@ func credentials(args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if kept := daemon.SecretKept(c); *ttl > kept {
+		fmt.Fprintf(errOut, "maitred: warning: --ttl %v: the generated secret may be replaced before that, and verifies for %v then; set turn.secrets, or turn.secret_rotation to 0\n", *ttl, kept)
+	}
 	made := authority.Mint(*user, *ttl)
 	m := minted{URLs: urls, Username: made.Username, Credential: made.Password, TTL: int64(*ttl / time.Second), Expires: made.Expires}
 	if *asJSON {

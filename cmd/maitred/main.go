@@ -27,6 +27,7 @@ func commands() []command {
 		{"serve", "run the daemon until SIGINT or SIGTERM, then drain", serve},
 		{"check", "test STUN/TURN servers from outside", check},
 		{"credentials", "mint an ICE credential", credentials},
+		{"token", "mint a join token, or make a key for them (`maitred token --generate-key`)", joinToken},
 		{"config", "validate the configuration and show where each value came from", showConfig},
 		{"bench", "load a relay of one's own and measure it (`maitred bench relay`)", benchmark},
 		{"version", "show version, commit and Go version", showVersion},

@@ -74,7 +74,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown section", []string{"serve"}, "trun:\n  udp: :3478\n", []string{"maitred.yaml:1: ", "turn"}},
 		{"flag of a later version", []string{"serve", "--cluster.nats", "nats://127.0.0.1"}, "", []string{"--cluster.nats", "does not have yet"}},
 		{"argument of version", []string{"version", "x"}, "", []string{"takes no arguments"}},
-		{"key of a later version", []string{"check"}, "signaling:\n  auth: token\n", []string{"maitred.yaml:2: ", "signaling.auth"}},
+		{"key of a later version", []string{"check"}, "cluster:\n  nats: nats://127.0.0.1\n", []string{"maitred.yaml:2: ", "cluster.nats"}},
 		{"not YAML", []string{"credentials"}, "\t{", []string{"maitred.yaml"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // check finds values that are valid alone and wrong together. Keys whose own value was wrong have their default here.
@@ -13,6 +14,9 @@ func (l *loader) check(cfg *Config) {
 	l.checkRelayPorts(cfg)
 	l.checkListeners(cfg)
 	l.checkTLS(cfg)
+	l.checkSecretRotation(cfg)
+	l.checkTokenKeys(cfg)
+	l.checkWebhooks(cfg)
 	l.checkAdmin(cfg)
 	l.checkStrength(cfg)
 }
@@ -141,6 +145,43 @@ func overlap(a, b string) bool {
 func anyAddress(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// checkSecretRotation finds a secret that would be replaced while the first credential made under it is good. Each secret verifies until its last
+// credential has expired, so shorter rotations would only make more secrets to try.
+func (l *loader) checkSecretRotation(cfg *Config) {
+	rotation, ttl := cfg.TURN.SecretRotation, cfg.TURN.CredentialTTL
+	if rotation == 0 || l.origins["turn.secret_rotation"].kind == fromDefault {
+		return
+	}
+	if len(cfg.TURN.Secrets) > 0 {
+		l.warn(fmt.Sprintf("%s: turn.secret_rotation replaces the generated secret only; those of turn.secrets stay until you change them", l.origins["turn.secret_rotation"]))
+		return
+	}
+	if rotation < ttl {
+		l.mistake(&Mistake{Origin: l.origins["turn.secret_rotation"].String(), Key: "turn.secret_rotation", Value: strconv.Quote(shortDuration(rotation)),
+			Problem: "is shorter than turn.credential_ttl (" + shortDuration(ttl) + ")", Valid: "at least that, a shorter turn.credential_ttl, or 0 for never"})
+	}
+}
+
+// checkTokenKeys finds two keys of one name: a token names its key by that.
+func (l *loader) checkTokenKeys(cfg *Config) {
+	seen := map[string]bool{}
+	for _, key := range cfg.Signaling.TokenKeys {
+		kid, _, _ := strings.Cut(key, ":")
+		if seen[kid] {
+			l.mistake(&Mistake{Origin: l.origins["signaling.token_keys"].String(), Key: "signaling.token_keys",
+				Problem: "has two keys named " + strconv.Quote(kid), Valid: "a name of its own for each key"})
+		}
+		seen[kid] = true
+	}
+}
+
+func (l *loader) checkWebhooks(cfg *Config) {
+	if cfg.Webhooks.URL != "" && cfg.Webhooks.Secret == "" {
+		l.mistake(&Mistake{Origin: l.origins["webhooks.url"].String(), Key: "webhooks.url",
+			Problem: "needs webhooks.secret, by which its receiver knows who sent them; `openssl rand -hex 24` makes one"})
+	}
 }
 
 func (l *loader) checkAdmin(cfg *Config) {

@@ -25,6 +25,7 @@ type Config struct {
 	API       API
 	TURN      TURN
 	Signaling Signaling
+	Webhooks  Webhooks
 	Admin     Admin
 	Log       Log
 
@@ -82,6 +83,8 @@ type TURN struct {
 	URLs          []string // empty: derived from the listeners
 	Secrets       []string // the first mints, all verify; empty: generated, kept in StateDir
 	CredentialTTL time.Duration
+	// SecretRotation is how often the generated secret is replaced, at least CredentialTTL; 0: never.
+	SecretRotation time.Duration
 
 	AllowPeers, DenyPeers []netip.Prefix
 	RoomPermissions       bool
@@ -115,19 +118,37 @@ type TURNLimits struct {
 
 // Signaling is the WebSocket hub.
 type Signaling struct {
+	Auth                 string   // "open" or "token"
+	TokenKeys            []string // <kid>:<alg>:<base64>; empty: generated, kept in StateDir
 	AllowedOrigins       []string // empty: the page's own origin
 	MaxMembers, MaxRooms int
 	Resume               time.Duration
-	MaxMessage           ByteSize // signaling.limits.message_size: of one WebSocket message
-	Queue                int      // signaling.limits.queue: messages that a member may lag behind
+	KnockTimeout         time.Duration // in the waiting room
+	MaxMessage           ByteSize      // signaling.limits.message_size: of one WebSocket message
+	Queue                int           // signaling.limits.queue: messages that a member may lag behind
 	Limits               SignalingLimits
 }
 
-// SignalingLimits bounds what one client can ask for; 0 means no limit.
+// SignalingLimits bounds what one client can ask for; 0 means no limit, except for the last three, which are always bounded.
 type SignalingLimits struct {
-	ConnectionsPerIP int // open at the same time
-	JoinsPerIP       int // a second
-	Messages         int // a second, per connection
+	ConnectionsPerIP     int // open at the same time
+	JoinsPerIP           int // a second
+	Messages             int // a second, per connection
+	MessagesPerIP        int // a second
+	FailedPasswordsPerIP int // a minute
+	FailedTokensPerIP    int // a minute
+	Attempts             int // wrong passwords of one connection
+	Waiting              int // connections at the door of one room
+	Tokens               int // remembered: uses and kicks
+}
+
+// Webhooks tells an application's server what happens in rooms.
+type Webhooks struct {
+	URL      string // empty: nobody is told
+	Secret   string // not empty with a URL
+	Queue    int    // events
+	Timeout  time.Duration
+	RetryFor time.Duration // 0: one attempt
 }
 
 // Admin is the operator's listener.
@@ -215,6 +236,9 @@ func (l *loader) derive(cfg *Config) {
 	byDefault := func(key string) bool { return l.origins[key].kind == fromDefault }
 	if cfg.Domain != "" && byDefault("http.listen") {
 		cfg.HTTP.Listen = ":80"
+	}
+	if byDefault("turn.secret_rotation") {
+		cfg.TURN.SecretRotation = max(cfg.TURN.SecretRotation, cfg.TURN.CredentialTTL)
 	}
 	if cfg.HTTPS.Listen != "" {
 		return

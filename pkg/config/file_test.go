@@ -39,8 +39,7 @@ func TestFileMistakes(t *testing.T) {
 		{"hidden secret", "turn:\n  secrets:\n  - hunter2 hunter2", []string{":2: turn.secrets: (hidden) holds a space"}},
 		{"key is a list", "[a]: b", []string{":1: a key must be a word"}},
 		{"merge key", "turn:\n  <<: {realm: x}", []string{":2: turn.<<: there is no such key"}},
-		{"later feature", "signaling:\n  auth: token\ncluster:\n  nats: nats://127.0.0.1", []string{
-			":2: signaling.auth: belongs to a feature", ":4: cluster.nats: belongs to a feature"}},
+		{"later feature", "log:\n  level: info\ncluster:\n  nats: nats://127.0.0.1", []string{":4: cluster.nats: belongs to a feature"}},
 		{"unknown key of a later feature", "cluster:\n  nat: x", []string{":2: cluster.nat: there is no such key"}},
 		{"not a mapping", "- a\n- b", []string{":1: is not a configuration"}},
 		{"one word", "hello", []string{":1: is not a configuration"}},

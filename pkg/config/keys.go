@@ -68,9 +68,7 @@ func isSection(name string) bool {
 
 // planned holds the keys of features that this version does not have yet.
 var planned = map[string]string{
-	"signaling.auth":       "join tokens",
-	"signaling.token_keys": "join tokens",
-	"cluster.nats":         "rooms on several nodes",
+	"cluster.nats": "rooms on several nodes",
 }
 
 // table is the one description of every key.
@@ -133,6 +131,8 @@ var table = []Key{
 		secret().empty("generated, kept in state_dir"),
 	one("turn.credential_ttl", "12h", duration(time.Minute, 365*24*time.Hour), func(c *Config) *time.Duration { return &c.TURN.CredentialTTL },
 		"How long a credential can open new allocations."),
+	one("turn.secret_rotation", "168h", secretRotation(), func(c *Config) *time.Duration { return &c.TURN.SecretRotation },
+		"How often the generated secret is replaced; not sooner than turn.credential_ttl; 0: never. Those of turn.secrets are yours to replace."),
 	many("turn.allow_peers", "", cidr(), func(c *Config) *[]netip.Prefix { return &c.TURN.AllowPeers },
 		"CIDRs that are relayed to although they are private or special, which are denied."),
 	many("turn.deny_peers", "", cidr(), func(c *Config) *[]netip.Prefix { return &c.TURN.DenyPeers },
@@ -164,6 +164,11 @@ var table = []Key{
 	one("turn.limits.idle_timeout", "30s", duration(time.Second, time.Hour), func(c *Config) *time.Duration { return &c.TURN.Limits.IdleTimeout },
 		"How long a TURN connection over TCP, TLS or DTLS without an allocation may stay silent."),
 
+	one("signaling.auth", "open", oneOf("open", "token"), func(c *Config) *string { return &c.Signaling.Auth },
+		"Who may join a room: everybody (open), or those with a join token only (token)."),
+	many("signaling.token_keys", "", tokenKey(), func(c *Config) *[]string { return &c.Signaling.TokenKeys },
+		"Keys of the join tokens: the first that can sign mints, all verify. maitred token --generate-key makes one.").
+		secret().empty("generated, kept in state_dir"),
 	many("signaling.allowed_origins", "", originPattern(), func(c *Config) *[]string { return &c.Signaling.AllowedOrigins },
 		"Other origins whose pages may open the WebSocket.").empty("same origin"),
 	one("signaling.max_members", "16", number(2, 1000, ""), func(c *Config) *int { return &c.Signaling.MaxMembers },
@@ -172,16 +177,41 @@ var table = []Key{
 		"Rooms at the same time."),
 	one("signaling.resume", "15s", duration(0, time.Hour), func(c *Config) *time.Duration { return &c.Signaling.Resume },
 		"How long a lost connection keeps its seat in the room."),
+	one("signaling.knock_timeout", "10m", duration(time.Second, 24*time.Hour), func(c *Config) *time.Duration { return &c.Signaling.KnockTimeout },
+		"How long somebody may wait in a room's waiting room."),
 	one("signaling.limits.connections_per_ip", "100", amount(), func(c *Config) *int { return &c.Signaling.Limits.ConnectionsPerIP },
 		"Open WebSockets from one IP address; 0: no limit."),
 	one("signaling.limits.joins_per_ip", "20", amount(), func(c *Config) *int { return &c.Signaling.Limits.JoinsPerIP },
 		"Joins a second from one IP address; 0: no limit."),
+	one("signaling.limits.failed_passwords_per_ip", "10", amount(), func(c *Config) *int { return &c.Signaling.Limits.FailedPasswordsPerIP },
+		"Wrong room passwords a minute from one IP address; 0: no limit."),
+	one("signaling.limits.failed_tokens_per_ip", "10", amount(), func(c *Config) *int { return &c.Signaling.Limits.FailedTokensPerIP },
+		"Bad join tokens a minute from one IP address; 0: no limit."),
+	one("signaling.limits.attempts", "5", number(1, 1000, ""), func(c *Config) *int { return &c.Signaling.Limits.Attempts },
+		"Wrong room passwords on one connection before it is closed."),
+	one("signaling.limits.waiting", "16", number(1, 1000, ""), func(c *Config) *int { return &c.Signaling.Limits.Waiting },
+		"Connections that wait at the door of one room at the same time."),
+	one("signaling.limits.tokens", "100000", number(1, 10_000_000, ""), func(c *Config) *int { return &c.Signaling.Limits.Tokens },
+		"Join tokens that are remembered until they expire: how often they were used, and that their holder was kicked."),
 	one("signaling.limits.messages", "100", amount(), func(c *Config) *int { return &c.Signaling.Limits.Messages },
 		"Messages a second on one connection; 0: no limit."),
+	one("signaling.limits.messages_per_ip", "2000", amount(), func(c *Config) *int { return &c.Signaling.Limits.MessagesPerIP },
+		"Messages a second from one IP address, over all its connections; 0: no limit."),
 	one("signaling.limits.message_size", "72KiB", byteSize(66*kib, mib), func(c *Config) *ByteSize { return &c.Signaling.MaxMessage },
 		"Size of one message: 64 KiB of data and what is around it must fit."),
 	one("signaling.limits.queue", "256", number(8, 65536, ""), func(c *Config) *int { return &c.Signaling.Queue },
 		"Messages that a slow member may lag behind before it is disconnected."),
+
+	one("webhooks.url", "", webhookURL(), func(c *Config) *string { return &c.Webhooks.URL },
+		"Where events of rooms and members are sent to, by POST."),
+	one("webhooks.secret", "", webhookSecret(), func(c *Config) *string { return &c.Webhooks.Secret },
+		"Secret that webhooks are signed with; one that begins with whsec_ is base64 behind that, as Standard Webhooks has it.").secret(),
+	one("webhooks.queue", "1000", number(1, 1_000_000, ""), func(c *Config) *int { return &c.Webhooks.Queue },
+		"Events that may wait to be delivered; those beyond them are dropped and counted."),
+	one("webhooks.timeout", "5s", duration(100*time.Millisecond, time.Minute), func(c *Config) *time.Duration { return &c.Webhooks.Timeout },
+		"How long one attempt to deliver an event may take."),
+	one("webhooks.retry_for", "10m", duration(0, 24*time.Hour), func(c *Config) *time.Duration { return &c.Webhooks.RetryFor },
+		"How long an event that could not be delivered is tried again; 0: it is tried once."),
 
 	one("admin.listen", "127.0.0.1:9090", listenAddress(), func(c *Config) *string { return &c.Admin.Listen },
 		"Address of metrics, profiles and the admin API; one that is not loopback needs admin.token."),

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -150,6 +151,19 @@ func duration(low, high time.Duration) kind[time.Duration] {
 		}
 		return d, nil
 	}, shortDuration}
+}
+
+// secretRotation is 0 for never, or long enough that few secrets verify at the same time.
+func secretRotation() kind[time.Duration] {
+	const shortest = 24 * time.Hour
+	k := duration(0, 10*365*24*time.Hour)
+	return kind[time.Duration]{"a number with a unit, 24h or more, or 0 for never", func(s string) (time.Duration, error) {
+		d, err := k.parse(s)
+		if err == nil && d != 0 && d < shortest {
+			return 0, errors.New("is too short")
+		}
+		return d, err
+	}, k.show}
 }
 
 // shortDuration writes 12h where time.Duration writes 12h0m0s.
@@ -475,6 +489,80 @@ func httpsURL() kind[string] {
 			return errors.New("does not begin with https://")
 		case u.User != nil:
 			return errors.New("has a user in it")
+		}
+		return nil
+	})
+}
+
+// webhookURL is where events are sent to, or nothing. What stands before the @ of a URL would be shown with the configuration.
+func webhookURL() kind[string] {
+	return checked("a URL that begins with https:// or http://", func(s string) error {
+		if s == "" {
+			return nil
+		}
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || !strings.Contains(s, "://"):
+			return errors.New("is not a URL")
+		case u.Scheme != "https" && u.Scheme != "http":
+			return errors.New("begins with neither https:// nor http://")
+		case u.Hostname() == "":
+			return errors.New("has no host")
+		case u.User != nil:
+			return errors.New("has a user in it; the receiver knows the sender by webhooks.secret")
+		case u.Fragment != "":
+			return errors.New("has a fragment, which is never sent")
+		}
+		return nil
+	})
+}
+
+// How long a secret of webhooks must be. Standard Webhooks asks for 24 random bytes at least; what is typed is measured by eye.
+const (
+	minWebhookSecret = 16 // characters
+	minWebhookKey    = 24 // bytes behind whsec_
+)
+
+func webhookSecret() kind[string] {
+	valid := fmt.Sprintf("at least %d printable ASCII characters without spaces, or whsec_ and at least %d bytes in base64", minWebhookSecret, minWebhookKey)
+	return checked(valid, func(s string) error {
+		encoded, standard := strings.CutPrefix(s, "whsec_")
+		switch {
+		case s == "":
+			return nil
+		case standard:
+			key, err := base64.StdEncoding.DecodeString(encoded)
+			if err != nil {
+				return errors.New("is not base64 behind whsec_")
+			}
+			if len(key) < minWebhookKey {
+				return errors.New("is too short")
+			}
+		case len(s) < minWebhookSecret:
+			return errors.New("is too short")
+		}
+		_, err := secretText().parse(s)
+		return err
+	})
+}
+
+// tokenKey looks at the form only; whether there is a key in it is found out by who uses it.
+func tokenKey() kind[string] {
+	return checked("NAME:ALGORITHM:KEY with a name of letters, digits, dots, dashes and underscores (64 at most), HS256, ES256 or EdDSA, and the key in base64", func(s string) error {
+		kid, rest, _ := strings.Cut(s, ":")
+		algorithm, encoded, complete := strings.Cut(rest, ":")
+		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(encoded), "="))
+		switch {
+		case !complete:
+			return errors.New("does not have three parts with colons between them")
+		case kid == "" || len(kid) > 64 || strings.Trim(kid, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != "":
+			return errors.New("has a name that a key cannot have")
+		case algorithm != "HS256" && algorithm != "ES256" && algorithm != "EdDSA":
+			return errors.New("has an algorithm that is none of HS256, ES256 and EdDSA")
+		case err != nil || len(key) == 0:
+			return errors.New("has a key that is not base64")
+		case algorithm == "HS256" && len(key) < 32:
+			return errors.New("has a secret of fewer than 32 bytes")
 		}
 		return nil
 	})

@@ -85,7 +85,7 @@ func TestFlags(t *testing.T) {
 	for flag, want := range map[string]string{
 		"externl-ip":       "flag --externl-ip: there is no such flag; the nearest one is --external-ip",
 		"turn.quota.perip": "the nearest one is --turn.quota.per_ip",
-		"signaling.auth":   "belongs to a feature that this version does not have yet: join tokens",
+		"cluster.nats":     "belongs to a feature that this version does not have yet: rooms on several nodes",
 		"a\nb":             `flag --"a\nb": there is no such flag`,
 	} {
 		if all := mistakes(t, Options{Flags: map[string]string{flag: "x"}}); len(all) != 1 || !strings.Contains(all[0].Error(), want) {
@@ -130,11 +130,11 @@ func TestReport(t *testing.T) {
 		t.Error("a secret is shown")
 	}
 	for _, want := range []string{
-		"turn.external_ip                     192.0.2.1, 2001:db8::1           flag --external-ip\n",
-		"turn.secrets                         (hidden)                         environment MAITRED_TURN_SECRETS\n",
-		"turn.deny_peers                      (none)                           default\n",
-		"turn.relay_ports                     49152-65535                      default\n",
-		"api.keys                             (none, those routes are closed)  default\n",
+		"turn.external_ip                          192.0.2.1, 2001:db8::1           flag --external-ip\n",
+		"turn.secrets                              (hidden)                         environment MAITRED_TURN_SECRETS\n",
+		"turn.deny_peers                           (none)                           default\n",
+		"turn.relay_ports                          49152-65535                      default\n",
+		"api.keys                                  (none, those routes are closed)  default\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)

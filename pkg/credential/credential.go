@@ -13,6 +13,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ import (
 var (
 	ErrMalformed     = errors.New("the username has no expiry in it: expected <unix seconds>:<id>")
 	ErrExpired       = errors.New("the credential has expired")
-	ErrRevoked       = errors.New("the member that the credential was made for has left")
+	ErrRevoked       = errors.New("the member that the credential was made for has left, or was kicked")
 	ErrWrongPassword = errors.New("the password belongs to none of the secrets")
 )
 
@@ -46,15 +47,16 @@ type Authority struct {
 	members  members
 }
 
-// members are the ids of the members that may hold a credential now; bounded by the number of members.
+// members are the ids of the members that may hold a credential now, bounded by the number of members, and other ids that were revoked.
 type members struct {
-	mu   sync.RWMutex
-	live map[string]struct{}
+	mu      sync.RWMutex
+	live    map[string]struct{}
+	revoked map[string]time.Time // until when
 }
 
 // New returns an authority for realm. The first secret mints, all of them verify; an empty list is a mistake of the caller.
 func New(realm string, secrets []string) (*Authority, error) {
-	a := &Authority{realm: realm, instance: randomID(5), members: members{live: map[string]struct{}{}}}
+	a := &Authority{realm: realm, instance: randomID(5), members: members{live: map[string]struct{}{}, revoked: map[string]time.Time{}}}
 	return a, a.SetSecrets(secrets)
 }
 
@@ -112,6 +114,16 @@ func (a *Authority) Release(member string) {
 	a.members.mu.Unlock()
 }
 
+// Revoke ends every credential of an id that is no member's, until a time when none of them is valid any more. Those whose time has passed
+// are forgotten with the next call.
+func (a *Authority) Revoke(id string, until time.Time) {
+	a.members.mu.Lock()
+	defer a.members.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(a.members.revoked, func(_ string, until time.Time) bool { return until.Before(now) })
+	a.members.revoked[id] = until
+}
+
 // Verify finds the key (RFC 8489 section 9.2.2) under which match says yes, trying each secret in turn. match compares the
 // MESSAGE-INTEGRITY of a request in constant time. The id is returned with every error but ErrMalformed.
 func (a *Authority) Verify(username string, now time.Time, match func(key []byte) bool) (id string, key []byte, err error) {
@@ -140,14 +152,15 @@ const memberMark = "!"
 // Reserved tells whether id looks like a member's, so that Mint must not be asked for it.
 func Reserved(id string) bool { return strings.HasPrefix(id, memberMark) }
 
-// Live tells whether id may be used: a member's only while it is a member here, all others always. Members of an earlier process
-// with the same secret are not: nobody knows any more who of them has left.
+// Live tells whether id may be used: a member's only while it is a member here, all others unless they were revoked. Members of an earlier
+// process with the same secret are not: nobody knows any more who of them has left.
 func (a *Authority) Live(id string) bool {
-	if !Reserved(id) {
-		return true
-	}
 	a.members.mu.RLock()
 	defer a.members.mu.RUnlock()
+	if !Reserved(id) {
+		_, gone := a.members.revoked[id]
+		return !gone
+	}
 	_, ok := a.members.live[id]
 	return ok
 }

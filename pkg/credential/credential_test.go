@@ -3,13 +3,14 @@ package credential
 import (
 	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const realm = "maitred"
 
@@ -100,6 +101,27 @@ func TestMint(t *testing.T) {
 	}
 }
 
+func TestRevoke(t *testing.T) {
+	a := authority(t, "s")
+	ann, bob := a.Mint("ann", time.Hour), a.Mint("bob", time.Hour)
+	verify := func(c Credential) error {
+		_, _, err := a.Verify(c.Username, time.Now(), accepts(c.Username, c.Password))
+		return err
+	}
+	a.Revoke("ann", time.Now().Add(time.Hour))
+	if err := verify(ann); !errors.Is(err, ErrRevoked) {
+		t.Errorf("ann: %v", err)
+	}
+	if err := verify(bob); err != nil {
+		t.Errorf("bob: %v", err)
+	}
+	a.Revoke("bob", time.Now().Add(-time.Second))
+	a.Revoke("cid", time.Now().Add(time.Hour))
+	if n := len(a.members.revoked); n != 2 || a.Live("ann") || !a.Live("bob") {
+		t.Errorf("%d ids are remembered, want ann's and cid's", n)
+	}
+}
+
 func TestReleaseRevokesEveryCredentialOfTheMember(t *testing.T) {
 	a := authority(t, "s")
 	first, renewed, other := a.MintMember("m1", time.Hour), a.MintMember("m1", 2*time.Hour), a.MintMember("m2", time.Hour)
@@ -146,40 +168,6 @@ func TestSetSecrets(t *testing.T) {
 		if _, err := New(realm, bad); err == nil {
 			t.Errorf("secrets %q were accepted", bad)
 		}
-	}
-}
-
-func TestLoadOrCreateSecret(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	var wg sync.WaitGroup
-	got := make([]string, 8)
-	for i := range got {
-		wg.Go(func() {
-			var err error
-			if got[i], err = LoadOrCreateSecret(dir); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	for _, s := range got {
-		if s != got[0] || len(s) != 40 {
-			t.Fatalf("processes that started together have the secrets %q", got)
-		}
-	}
-	info, err := os.Stat(filepath.Join(dir, secretFile))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("secret file: %v, %v", info.Mode(), err)
-	}
-	entries, _ := os.ReadDir(dir)
-	if len(entries) != 1 {
-		t.Errorf("temporary files stay behind: %v", entries)
-	}
-	if err := os.WriteFile(filepath.Join(dir, secretFile), []byte("\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := LoadOrCreateSecret(dir); err == nil {
-		t.Error("an empty secret file was accepted")
 	}
 }
 

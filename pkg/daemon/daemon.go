@@ -5,9 +5,10 @@
 //	browser -> httpd -> /ws -> signaling.Hub -> ice.go (mint, release) -> turn.Server -> relay
 //	                -> /api, /metrics, /readyz -> this package
 //	                -> TURN over TLS on the port of HTTPS ----------------> turn.Server
+//	signaling.Hub -> events.go -> webhook.Sender -> the application's server
 //
 // Read New for what there is, Run for its life, ice.go for how a room and the relay know of each other, urls.go for what browsers are told,
-// tls.go for the certificate, traffic.go for what was relayed for whom.
+// tls.go for the certificate, tokens.go for join tokens and the server API, events.go for webhooks, traffic.go for what was relayed for whom.
 package daemon
 
 import (
@@ -15,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +34,9 @@ import (
 	"github.com/maitred/maitred/pkg/ingress"
 	"github.com/maitred/maitred/pkg/relay"
 	"github.com/maitred/maitred/pkg/signaling"
+	"github.com/maitred/maitred/pkg/token"
 	"github.com/maitred/maitred/pkg/turn"
+	"github.com/maitred/maitred/pkg/webhook"
 )
 
 // Build is what the binary knows of itself.
@@ -43,11 +48,14 @@ type Daemon struct {
 	config      *config.Config
 	log         *slog.Logger
 	authority   *credential.Authority
+	secrets     *credential.Rotator
+	tokens      atomic.Pointer[token.Keys] // nil: no join token is good
 	external    []netip.Addr
 	certificate *certificate.Manager // nil: there is no TLS
 	connections *ingress.Metrics
 	sockets     *ingress.Sockets // that the service manager has opened
 	turn        *turn.Server
+	webhooks    *webhook.Sender // nil: nobody is told
 	hub         *signaling.Hub
 	http        *httpd.Server
 
@@ -62,6 +70,10 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 	if d.authority, err = NewAuthority(c); err != nil {
 		return nil, err
 	}
+	d.secrets = credential.NewRotator(d.authority, secretSource(c), log)
+	if err := d.loadTokenKeys(c); err != nil {
+		return nil, err
+	}
 	d.external = externalAddresses(c.TURN.ExternalIP)
 	if d.certificate, err = d.newCertificate(); err != nil {
 		return nil, err
@@ -72,12 +84,18 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 	if d.turn, err = turn.New(d.turnConfig()); err != nil {
 		return nil, errors.Join(err, d.sockets.Close())
 	}
+	if w := c.Webhooks; w.URL != "" {
+		d.webhooks = webhook.New(webhook.Config{URL: w.URL, Secret: w.Secret, Queue: w.Queue, Timeout: w.Timeout, RetryFor: w.RetryFor, Log: log})
+	}
 	d.hub = signaling.New(d.signalingOptions())
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(d.turn, d.hub.Metrics(), buildInfo(build), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if d.certificate != nil {
 		registry.MustRegister(d.certificate, d.connections)
+	}
+	if d.webhooks != nil {
+		registry.MustRegister(d.webhooks)
 	}
 	if d.http, err = httpd.New(d.httpConfig(registry)); err != nil {
 		return nil, errors.Join(err, d.turn.Close(), d.sockets.Close())
@@ -92,34 +110,46 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 
 // NewAuthority makes the authority that a daemon with this configuration has. It makes and keeps a secret where none is configured.
 func NewAuthority(c *config.Config) (*credential.Authority, error) {
-	secrets, err := secretsOf(c)
+	secrets, err := secretSource(c).Load()
 	if err != nil {
-		return nil, err
+		return nil, explainSecrets(err)
 	}
 	return credential.New(c.TURN.Realm, secrets)
 }
 
-func secretsOf(c *config.Config) ([]string, error) {
-	if len(c.TURN.Secrets) > 0 {
-		return c.TURN.Secrets, nil
+// longestCredential is the longest life that the API gives a credential, whatever turn.credential_ttl is.
+const longestCredential = httpd.MaxTTL
+
+func secretSource(c *config.Config) credential.Source {
+	t := c.TURN
+	return credential.Source{Configured: t.Secrets, Dir: c.StateDir, Rotation: t.SecretRotation, Keep: max(t.CredentialTTL, longestCredential)}
+}
+
+// SecretKept is how long the daemon verifies credentials under a secret that it has replaced by itself, as long as can be where it replaces none.
+func SecretKept(c *config.Config) time.Duration {
+	source := secretSource(c)
+	if len(source.Configured) > 0 || source.Rotation == 0 {
+		return math.MaxInt64
 	}
-	generated, err := credential.LoadOrCreateSecret(c.StateDir)
-	if err != nil {
-		return nil, fmt.Errorf("state_dir: %w (set state_dir to a directory that can be written, or turn.secrets)", err)
-	}
-	return []string{generated}, nil
+	return source.Keep
+}
+
+func explainSecrets(err error) error {
+	return fmt.Errorf("state_dir: %w (set state_dir to a directory that can be written, or turn.secrets)", err)
 }
 
 // Reload takes over what can change while calls go on: secrets, keys, certificate files, peer lists, room permissions, quotas, bandwidths
 // and origins. Everything else of c is for the next start.
 func (d *Daemon) Reload(c *config.Config) error {
-	secrets, err := secretsOf(c)
-	if err != nil {
+	secrets := secretSource(c)
+	secrets.Keep = max(secrets.Keep, d.config.TURN.CredentialTTL) // which stays in use
+	if err := d.secrets.SetSource(secrets); err != nil {
+		return explainSecrets(err)
+	}
+	if err := d.loadTokenKeys(c); err != nil {
 		return err
 	}
-	if err := d.authority.SetSecrets(secrets); err != nil {
-		return fmt.Errorf("turn.secrets: %w", err)
-	}
+	d.hub.SetTokenKeys(d.tokens.Load())
 	d.turn.SetPeers(turn.Peers{Allow: c.TURN.AllowPeers, Deny: c.TURN.DenyPeers})
 	d.turn.SetQuota(turn.Quota(c.TURN.Quota))
 	d.turn.SetBandwidth(bandwidthOf(c))
@@ -135,8 +165,8 @@ func (d *Daemon) Reload(c *config.Config) error {
 // Reloadable tells whether Reload, or the caller for the log level, takes a changed value of the key over.
 func Reloadable(key string) bool {
 	switch key {
-	case "tls.cert_file", "tls.key_file", "turn.secrets", "turn.allow_peers", "turn.deny_peers", "turn.room_permissions", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
-		"turn.bandwidth.per_allocation", "turn.bandwidth.total", "signaling.allowed_origins", "api.keys", "admin.token", "log.level":
+	case "tls.cert_file", "tls.key_file", "turn.secrets", "turn.secret_rotation", "turn.allow_peers", "turn.deny_peers", "turn.room_permissions", "turn.quota.per_user", "turn.quota.per_ip", "turn.quota.total",
+		"turn.bandwidth.per_allocation", "turn.bandwidth.total", "signaling.allowed_origins", "signaling.token_keys", "api.keys", "admin.token", "log.level":
 		return true
 	}
 	return false
@@ -176,11 +206,17 @@ func (d *Daemon) signalingOptions() signaling.Options {
 		AllowedOrigins: s.AllowedOrigins, MaxMembers: s.MaxMembers, MaxRooms: s.MaxRooms,
 		Resume:      noneIfZero(s.Resume),
 		MessageSize: int64(s.MaxMessage), Queue: s.Queue,
-		ConnectionsPerIP:  noneIfZero(s.Limits.ConnectionsPerIP),
-		JoinsPerIP:        noneIfZero(s.Limits.JoinsPerIP),
-		MessagesPerSecond: noneIfZero(s.Limits.Messages),
-		ClientIP:          func(r *http.Request) netip.Addr { return httpd.ClientIP(r, d.config.HTTP.TrustedProxies) },
-		ICE:               d, Releaser: d,
+		ConnectionsPerIP:     noneIfZero(s.Limits.ConnectionsPerIP),
+		JoinsPerIP:           noneIfZero(s.Limits.JoinsPerIP),
+		MessagesPerSecond:    noneIfZero(s.Limits.Messages),
+		MessagesPerIP:        noneIfZero(s.Limits.MessagesPerIP),
+		FailedPasswordsPerIP: noneIfZero(s.Limits.FailedPasswordsPerIP),
+		FailedTokensPerIP:    noneIfZero(s.Limits.FailedTokensPerIP),
+		Attempts:             s.Limits.Attempts,
+		Tokens:               d.tokens.Load(), TokensOnly: s.Auth == authToken, RememberedTokens: s.Limits.Tokens,
+		KnockTimeout: s.KnockTimeout, WaitingPerRoom: s.Limits.Waiting,
+		ClientIP: func(r *http.Request) netip.Addr { return httpd.ClientIP(r, d.config.HTTP.TrustedProxies) },
+		ICE:      d, Releaser: d, Observer: d.observer(),
 		RoomPermissions:    d.config.TURN.RoomPermissions,
 		AddressesPerMember: d.config.TURN.Limits.AddressesPerMember,
 		Log:                d.log,
@@ -207,8 +243,10 @@ func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
 		Rooms:       func() any { return d.hub.Rooms() },
 		Allocations: func() any { return d.allocations() },
 		Traffic:     func() any { return d.traffic() },
-		Kick:        func(room, member string) bool { return d.hub.Kick(room, member, "removed by the administrator") },
-		Log:         d.log,
+		Room:        func(name string) (any, bool) { return d.hub.Room(name) },
+		Kick:        d.hub.Kick, CloseRoom: d.hub.CloseRoom, Message: d.message,
+		CheckToken: d.checkToken, MintToken: d.mintToken,
+		Log: d.log,
 	}
 	if d.certificate != nil {
 		c.Challenge = d.certificate.ChallengeHandler
@@ -237,7 +275,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	httpDone := make(chan struct{})
 	g.Go(func() error { defer close(httpDone); return d.http.Run(httpCtx) })
 	g.Go(func() error { return d.turn.Run(turnCtx) })
+	g.Go(func() error { return d.secrets.Run(turnCtx) })
 	g.Go(func() error { return d.hub.Run(hubCtx) })
+	if d.webhooks != nil {
+		g.Go(func() error { return d.webhooks.Run(hubCtx) })
+	}
 	if d.certificate != nil {
 		g.Go(func() error { return d.certificate.Run(certificateCtx) })
 	}

@@ -160,7 +160,7 @@ func TestHTTPRoutes(t *testing.T) {
 		{"allocations by transport", "GET", r.admin("/metrics"), "", "", 200, `maitred_turn_allocations{transport="tcp"} 0`},
 		{"room metrics", "GET", r.admin("/metrics"), "", "", 200, "maitred_rooms 0"},
 		{"rooms", "GET", r.admin("/api/v1/rooms"), "", "", 200, `{"rooms":[]}`},
-		{"nobody to kick", "DELETE", r.admin("/api/v1/rooms/blue/members/ann"), "", "", 404, "no_such_member"},
+		{"nobody to kick", "DELETE", r.admin("/api/v1/rooms/blue/members/ann"), "", "", 404, "no_such_room"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			status, body := request(t, tt.method, tt.url, tt.bearer, tt.body)

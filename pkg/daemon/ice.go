@@ -34,6 +34,13 @@ func (d *Daemon) Release(member string) signaling.Traffic {
 	return toSignaling(used)
 }
 
+// Revoke implements signaling.Releaser for the credentials of POST /api/v1/ice-servers.
+func (d *Daemon) Revoke(token string, expires time.Time) {
+	user := tokenUser(token)
+	d.authority.Revoke(user, expires)
+	d.turn.EndUser(user)
+}
+
 // memberMay is turn.Config.MemberMay: rooms know what was signalled, and only to members it matters.
 func (d *Daemon) memberMay(user string, ip netip.Addr) bool {
 	if !credential.Reserved(user) {

@@ -14,36 +14,47 @@ import (
 )
 
 func (s *Server) adminHandler() http.Handler {
+	return s.served("admin", s.adminOnly(explained(muxOf(s.adminRoutes()))))
+}
+
+func (s *Server) adminRoutes() []route {
 	gatherer := s.cfg.Metrics
 	if gatherer == nil {
 		gatherer = prometheus.NewRegistry()
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.statusPage)
-	mux.HandleFunc("GET /status.css", statusStyle)
-	mux.HandleFunc("GET /healthz", healthz)
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("GET /api/v1/rooms", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, map[string]any{"rooms": listOf(s.cfg.Rooms)})
-	})
-	mux.HandleFunc("GET /api/v1/allocations", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, map[string]any{"allocations": listOf(s.cfg.Allocations)})
-	})
-	mux.HandleFunc("GET /api/v1/traffic", func(w http.ResponseWriter, _ *http.Request) {
-		if s.cfg.Traffic == nil {
-			writeJSON(w, struct{}{})
-			return
-		}
-		writeJSON(w, s.cfg.Traffic())
-	})
-	mux.HandleFunc("DELETE /api/v1/rooms/{room}/members/{id}", s.kick)
-	return s.served("admin", s.adminOnly(explained(mux)))
+	return []route{
+		{"GET /{$}", s.statusPage},
+		{"GET /status.css", statusStyle},
+		{"GET /healthz", healthz},
+		{"GET /readyz", s.readyz},
+		{"GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP},
+		{"GET /debug/pprof/", pprof.Index},
+		{"GET /debug/pprof/cmdline", pprof.Cmdline},
+		{"GET /debug/pprof/profile", pprof.Profile},
+		{"GET /debug/pprof/symbol", pprof.Symbol},
+		{"GET /debug/pprof/trace", pprof.Trace},
+		{"GET /api/v1/openapi.json", s.document("openapi.json")},
+		{"GET /api/v1/rooms", s.listRooms},
+		{"GET /api/v1/rooms/{room}", s.showRoom},
+		{"DELETE /api/v1/rooms/{room}", s.closeRoom},
+		{"DELETE /api/v1/rooms/{room}/members/{id}", s.kick},
+		{"POST /api/v1/rooms/{room}/messages", s.message},
+		{"POST /api/v1/tokens", s.mintToken},
+		{"GET /api/v1/allocations", s.listAllocations},
+		{"GET /api/v1/traffic", s.traffic},
+	}
+}
+
+func (s *Server) listAllocations(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, map[string]any{"allocations": listOf(s.cfg.Allocations)})
+}
+
+func (s *Server) traffic(w http.ResponseWriter, _ *http.Request) {
+	if s.cfg.Traffic == nil {
+		writeJSON(w, struct{}{})
+		return
+	}
+	writeJSON(w, s.cfg.Traffic())
 }
 
 // adminOnly lets in who holds the token or sits at this machine, and nobody
@@ -94,15 +105,6 @@ func fromThisMachine(r *http.Request) bool {
 		}
 	}
 	return parseHop(r.RemoteAddr).IsLoopback()
-}
-
-func (s *Server) kick(w http.ResponseWriter, r *http.Request) {
-	room, member := r.PathValue("room"), r.PathValue("id")
-	if s.cfg.Kick == nil || !s.cfg.Kick(room, member) {
-		writeProblem(w, http.StatusNotFound, "no_such_member", "This room has no such member; GET /api/v1/rooms lists them.")
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // listOf is what f returns, as JSON; nothing is an empty list, never null.

@@ -22,7 +22,8 @@ func adminConfig() Config {
 		},
 		Allocations: func() any { return []string(nil) },
 		Traffic:     func() any { return map[string]any{"users": map[string]int{"<script>": 1}} },
-		Kick:        func(room, member string) bool { return room == "tea" && member == "m1" },
+		Room:        func(name string) (any, bool) { return name, name == "tea" },
+		Kick:        func(room, member, _ string) bool { return room == "tea" && member == "m1" },
 	}
 }
 

@@ -3,7 +3,6 @@ package httpd
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +13,12 @@ import (
 	"time"
 )
 
+// MaxTTL is the longest life of a credential of POST /api/v1/ice-servers.
+const MaxTTL = 24 * time.Hour
+
 const (
 	maxBody    = 4 << 10
 	minTTL     = time.Minute
-	maxTTL     = 24 * time.Hour
 	maxUser    = 64
 	maxHostLen = 253
 )
@@ -28,50 +29,78 @@ type iceRequest struct {
 	User string `json:"user"`
 }
 
+const likeICE = `{"ttl":3600,"user":"alice"}`
+
 func (s *Server) iceServers(w http.ResponseWriter, r *http.Request) {
-	if !s.authorized(w, bearer(r), "the header \"Authorization: Bearer <key>\"") {
+	holder, ok := s.asker(w, r)
+	if !ok {
 		return
 	}
 	user, ttl, err := parseICERequest(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooBig *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooBig):
-		writeProblem(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("The body may have at most %d bytes.", maxBody))
 	case err != nil:
-		writeProblem(w, http.StatusBadRequest, "bad_request", err.Error())
+		refuseBody(w, maxBody, err)
+	case holder != nil && user != "":
+		badRequest(w, "With a join token the credential is for the token's holder: leave user out.")
 	case s.cfg.ICE == nil:
 		writeProblem(w, http.StatusServiceUnavailable, "no_turn", "This daemon relays nothing: no TURN listener is open.")
+	case holder != nil:
+		writeJSON(w, s.iceServersFor(holder, ttl, HostName(r.Host)))
 	default:
 		writeJSON(w, s.cfg.ICE(user, ttl, HostName(r.Host)))
 	}
 }
 
+// tokenHolder is who asks with a join token.
+type tokenHolder struct {
+	user string
+	left time.Duration // whole seconds, at least one
+}
+
+// asker finds out who asks for ICE servers: the holder of a join token, or nil
+// for an API key, which asks on behalf of others. It answers the request itself
+// when it is neither.
+func (s *Server) asker(w http.ResponseWriter, r *http.Request) (*tokenHolder, bool) {
+	given := bearer(r)
+	if s.cfg.CheckToken == nil || given != "" && anyEqual(given, s.secrets.Load().apiKeys) {
+		return nil, s.authorized(w, given, `the header "Authorization: Bearer <key>"`)
+	}
+	if given == "" {
+		unauthorized(w, `Send an API key or a join token in the header "Authorization: Bearer <key>".`)
+		return nil, false
+	}
+	user, left, ok := s.cfg.CheckToken(given)
+	if left = left.Truncate(time.Second); !ok || left <= 0 {
+		unauthorized(w, "This is neither one of api.keys nor a join token that is good now.")
+		return nil, false
+	}
+	return &tokenHolder{user, left}, true
+}
+
+// iceServersFor mints a credential that ends with the token at the latest.
+func (s *Server) iceServersFor(h *tokenHolder, ttl time.Duration, host string) ICEServers {
+	answer := s.cfg.ICE(h.user, ttl, host)
+	if answer.TTL > int64(h.left/time.Second) {
+		return s.cfg.ICE(h.user, h.left, host)
+	}
+	return answer
+}
+
 // parseICERequest reads the body: empty, or one JSON object with no unknown
 // fields and nothing behind it. ttl 0 means that none was asked for.
 func parseICERequest(body io.Reader) (user string, ttl time.Duration, err error) {
-	var req *iceRequest
-	decoder := json.NewDecoder(body)
-	decoder.DisallowUnknownFields()
-	switch err := decoder.Decode(&req); {
-	case errors.Is(err, io.EOF):
+	var req iceRequest
+	if err := decodeObject(body, likeICE, &req); errors.Is(err, errNoBody) {
 		return "", 0, nil
-	case err != nil:
-		return "", 0, fmt.Errorf(`the body is not {"ttl":seconds,"user":"id"}: %w`, err)
-	case req == nil:
-		return "", 0, errors.New(`the body must be an object such as {"ttl":3600,"user":"alice"}, or empty`)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		if err == nil {
-			err = errors.New("more follows")
-		}
-		return "", 0, fmt.Errorf("the body must end after one JSON object: %w", err)
+	} else if err != nil {
+		return "", 0, err
 	}
 	if err := checkUser(req.User); err != nil {
 		return "", 0, err
 	}
 	if req.TTL != nil {
-		if *req.TTL < int64(minTTL/time.Second) || *req.TTL > int64(maxTTL/time.Second) {
-			return "", 0, fmt.Errorf("ttl must be between %d and %d seconds", minTTL/time.Second, maxTTL/time.Second)
+		if *req.TTL < int64(minTTL/time.Second) || *req.TTL > int64(MaxTTL/time.Second) {
+			return "", 0, fmt.Errorf("ttl must be between %d and %d seconds", minTTL/time.Second, MaxTTL/time.Second)
 		}
 		ttl = time.Duration(*req.TTL) * time.Second
 	}
@@ -103,12 +132,12 @@ func (s *Server) turnREST(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if service := query.Get("service"); service != "turn" {
-		writeProblem(w, http.StatusBadRequest, "bad_request", "Add service=turn to the query; no other service is known.")
+		badRequest(w, "Add service=turn to the query; no other service is known.")
 		return
 	}
 	user := query.Get("username")
 	if err := checkUser(user); err != nil {
-		writeProblem(w, http.StatusBadRequest, "bad_request", err.Error())
+		badRequest(w, err.Error())
 		return
 	}
 	if s.cfg.REST == nil {

@@ -8,6 +8,7 @@ package httpd
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -77,6 +78,11 @@ type Config struct {
 	ICE func(user string, ttl time.Duration, host string) ICEServers
 	// REST mints the same in the form of the TURN REST draft.
 	REST func(user, host string) RESTCredential
+	// CheckToken opens POST /api/v1/ice-servers to whoever holds a join token
+	// that is good now and was not revoked. user is whom the credential is for,
+	// made of the token's id and of what the user of a request may have; left is
+	// how long the token is good for, which the credential does not outlive.
+	CheckToken func(token string) (user string, left time.Duration, ok bool)
 
 	// Ready says what keeps the daemon from serving, nil when nothing does.
 	Ready func(context.Context) error
@@ -84,12 +90,22 @@ type Config struct {
 	Connections *ingress.Metrics
 	// Metrics is what GET /metrics shows.
 	Metrics prometheus.Gatherer
-	// Rooms and Allocations are shown as JSON to the administrator.
+	// Rooms and Allocations are shown as JSON to the administrator, lists.
 	Rooms, Allocations func() any
+	// Room is one of Rooms.
+	Room func(name string) (room any, ok bool)
 	// Traffic is shown as JSON to the administrator, an object.
 	Traffic func() any
-	// Kick removes a member and reports whether it was there.
-	Kick func(room, member string) bool
+	// Kick removes a member, which gets to read reason, and reports whether it
+	// was there.
+	Kick func(room, member, reason string) bool
+	// CloseRoom removes everybody and reports whether the room was there.
+	CloseRoom func(room, reason string) bool
+	// Message sends data, which is JSON, to a member, or to all of the room where
+	// member is "". It returns ErrNoSuchRoom, ErrNoSuchMember or an *InvalidError.
+	Message func(room, member string, data json.RawMessage) error
+	// MintToken makes a join token. It returns ErrCannotSign or an *InvalidError.
+	MintToken func(TokenRequest) (Token, error)
 
 	Log *slog.Logger
 }
@@ -120,14 +136,15 @@ type RESTCredential struct {
 // is not run must be closed.
 type Server struct {
 	// Fixed after construction.
-	cfg    Config
-	log    *slog.Logger
-	site   *site
-	ready  *readiness
-	public *front       // nil when off
-	secure *front       // nil when off
-	strays *handover    // requests in clear to the port of secure
-	admin  net.Listener // nil when off
+	cfg       Config
+	log       *slog.Logger
+	site      *site
+	documents *site
+	ready     *readiness
+	public    *front       // nil when off
+	secure    *front       // nil when off
+	strays    *handover    // requests in clear to the port of secure
+	admin     net.Listener // nil when off
 
 	draining atomic.Bool
 	secrets  atomic.Pointer[secrets]
@@ -149,6 +166,9 @@ func New(cfg Config) (*Server, error) {
 	s.SetSecrets(cfg.AdminToken, cfg.APIKeys)
 	var err error
 	if s.site, err = loadSite(); err != nil {
+		return nil, err
+	}
+	if s.documents, err = loadDocuments(); err != nil {
 		return nil, err
 	}
 	if err = s.listen(); err != nil {

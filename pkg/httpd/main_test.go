@@ -89,6 +89,7 @@ func run(t *testing.T, cfg Config) *Server {
 		"icons/icon.svg":        {Data: []byte("<svg/>")},
 		"app/site.webmanifest":  {Data: []byte("{}")},
 		"sdk/maitred.js":        {Data: []byte("export {}")},
+		"sdk/maitred.d.ts":      {Data: []byte("export {}")},
 		"app/unknown.extension": {Data: []byte("?")},
 	})
 	if err != nil {

@@ -23,19 +23,27 @@ const transportSecurity = "max-age=63072000"
 // publicHandler is the page and what belongs to it; served adds the log and
 // the headers of every answer.
 func (s *Server) publicHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.site.page("index.html"))
-	mux.HandleFunc("GET /r/{room}", s.site.page("call.html"))
-	mux.HandleFunc("GET /assets/{path...}", s.site.asset)
-	mux.HandleFunc("GET /sdk/{path...}", s.site.sdk)
-	if s.cfg.Signaling != nil {
-		mux.Handle("GET /ws", s.cfg.Signaling)
+	return s.onlyHTTPS(explained(muxOf(s.publicRoutes())))
+}
+
+func (s *Server) publicRoutes() []route {
+	routes := []route{
+		{"GET /{$}", s.site.page("index.html")},
+		{"GET /r/{room}", s.site.page("call.html")},
+		{"GET /assets/{path...}", s.site.asset},
+		{"GET /sdk/{path...}", s.site.sdk},
+		{"POST /api/v1/ice-servers", s.iceServers},
+		{"GET /api/v1/openapi.json", s.document("openapi.json")},
+		{"GET /api/v1/protocol.schema.json", s.document("protocol.schema.json")},
+		{"GET /api/v1/protocol.md", s.document("protocol.md")},
+		{"GET /turn", s.turnREST},
+		{"GET /healthz", healthz},
+		{"GET /readyz", s.readyz},
 	}
-	mux.HandleFunc("POST /api/v1/ice-servers", s.iceServers)
-	mux.HandleFunc("GET /turn", s.turnREST)
-	mux.HandleFunc("GET /healthz", healthz)
-	mux.HandleFunc("GET /readyz", s.readyz)
-	return s.onlyHTTPS(explained(mux))
+	if s.cfg.Signaling != nil {
+		routes = append(routes, route{"GET /ws", s.cfg.Signaling.ServeHTTP})
+	}
+	return routes
 }
 
 func (s *Server) served(service string, h http.Handler) http.Handler {

@@ -43,7 +43,7 @@ const minGzip = 1 << 10
 
 // site is the embedded page, read, compressed and hashed once.
 type site struct {
-	files map[string]siteFile
+	files map[string]siteFile // by path, without the directory "static" of the page's own files
 }
 
 type siteFile struct {
@@ -79,7 +79,7 @@ func readSite(from fs.FS) (*site, error) {
 		if err != nil {
 			return err
 		}
-		s.files[name], err = newSiteFile(zip, name, body)
+		s.files[strings.TrimPrefix(name, "static/")], err = newSiteFile(zip, name, body)
 		return err
 	})
 	if err != nil {
@@ -140,8 +140,8 @@ func (s *site) asset(w http.ResponseWriter, r *http.Request) {
 	s.serve(w, r, name)
 }
 
-// sdk serves the client library, the one thing that pages of other origins
-// are meant to import.
+// sdk serves the client library and its types, the one thing that pages of
+// other origins are meant to import.
 func (s *site) sdk(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	s.serve(w, r, "sdk/"+r.PathValue("path"))

@@ -24,7 +24,7 @@ func TestEmbeddedSite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"index.html", "call.html", "style.css", "sdk/maitred.js"} {
+	for _, name := range []string{"index.html", "call.html", "style.css", "sdk/maitred.js", "sdk/maitred.d.ts"} {
 		if len(s.files[name].plain.body) == 0 {
 			t.Errorf("%s is missing", name)
 		}
@@ -41,6 +41,41 @@ func TestEmbeddedSite(t *testing.T) {
 		if !forbidden.MatchString(bad) {
 			t.Errorf("%q would not be noticed", bad)
 		}
+	}
+}
+
+// TestSDK: pages of any origin get the client library with its types, and nothing else of its package.
+func TestSDK(t *testing.T) {
+	s, err := New(Config{Listen: "127.0.0.1:0", AdminListen: "off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	server := httptest.NewServer(s.publicHandler())
+	t.Cleanup(server.Close)
+	for path, mime := range map[string]string{
+		"/sdk/maitred.js":          "text/javascript; charset=utf-8",
+		"/sdk/maitred.d.ts":        "text/plain; charset=utf-8",
+		"/sdk/package.json":        "",
+		"/sdk/README.md":           "",
+		"/assets/static/style.css": "",
+	} {
+		got := ask(t, "GET", server.URL+path, "", "Origin: "+testOrigin)
+		switch {
+		case mime == "" && got.status != 404:
+			t.Errorf("%s: %d, want 404", path, got.status)
+		case mime != "" && (got.status != 200 || got.header.Get("Content-Type") != mime || got.header.Get("Access-Control-Allow-Origin") != "*"):
+			t.Errorf("%s: %d %v", path, got.status, got.header)
+		}
+	}
+	const most = 10_000 // bytes, what the client promises
+	got := ask(t, "GET", server.URL+"/sdk/maitred.js", "", "Accept-Encoding: gzip")
+	if got.header.Get("Content-Encoding") != "gzip" || len(got.body) > most {
+		t.Errorf("the client travels as %d bytes of %q, want at most %d of gzip", len(got.body), got.header.Get("Content-Encoding"), most)
 	}
 }
 

@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,15 +34,22 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, n
 		return nil, nil, err
 	}
 	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout}
+	// Reading pauses for pings and pongs that come too fast, as it does for messages.
+	control := perSecond(h.opts.MessagesPerSecond, 2*h.opts.MessagesPerSecond)
 	ws, err := websocket.Accept(hj, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Subprotocol},
 		InsecureSkipVerify: true, // the origin is checked above
 		CompressionMode:    websocket.CompressionDisabled,
+		OnPingReceived:     func(ctx context.Context, _ []byte) bool { return control.Wait(ctx) == nil },
+		OnPongReceived:     func(ctx context.Context, _ []byte) { _ = control.Wait(ctx) }, // ctx only bounds the pause
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	ws.SetReadLimit(h.opts.MessageSize)
+	ws.SetReadLimit(maxUnjoined)
+	if h.opts.MessageSize >= 0 {
+		ws.SetReadLimit(min(maxUnjoined, h.opts.MessageSize))
+	}
 	return ws, hj.conn, nil
 }
 
@@ -122,9 +130,16 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	h.conn = &deadlineConn{conn, h.timeout}
-	rw.Writer.Reset(h.conn)
+	rw.Writer = bufio.NewWriterSize(h.conn, bufferSize)
+	if rw.Reader.Buffered() == 0 { // otherwise a client has not waited for the answer, and what it sent is in there
+		rw.Reader = bufio.NewReaderSize(h.conn, bufferSize)
+	}
 	return h.conn, rw, nil
 }
+
+// bufferSize is what a connection reads and writes at once: most messages. net/http's own buffers of 4 KiB, two for each connection, would be a third
+// of all memory where most members are quiet.
+const bufferSize = 1024
 
 type deadlineConn struct {
 	net.Conn

@@ -6,11 +6,14 @@ import (
 )
 
 // banned are the resume tokens of members that were removed while their connection was lost. Without it the client's next attempt
-// to resume would quietly become a fresh join. It is as large as the number of removals within Options.Resume.
+// to resume would quietly become a fresh join. It is as large as the number of removals in so much time as a ban lasts.
 type banned struct {
 	mu    sync.Mutex
 	until map[string]time.Time
 }
+
+// minBan is for clients that try to resume where no seats are kept.
+const minBan = time.Minute
 
 // add bans a token for as long as a client tries to resume with it, twice over.
 func (b *banned) add(token string, resume time.Duration) {
@@ -25,7 +28,7 @@ func (b *banned) add(token string, resume time.Duration) {
 	if b.until == nil {
 		b.until = map[string]time.Time{}
 	}
-	b.until[token] = now.Add(2 * resume)
+	b.until[token] = now.Add(max(minBan, 2*resume))
 }
 
 func (b *banned) has(token string) bool {

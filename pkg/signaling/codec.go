@@ -14,13 +14,19 @@ var ErrUnknownType = errors.New("unknown message type")
 
 // The messages by type. Decoding and the metrics' labels know these types and no others.
 var (
-	clientMessages = map[string]func() ClientMessage{
-		"join":      func() ClientMessage { return new(Join) },
-		"signal":    func() ClientMessage { return new(Signal) },
-		"broadcast": func() ClientMessage { return new(Broadcast) },
-		"update":    func() ClientMessage { return new(Update) },
-		"ice":       func() ClientMessage { return new(ICE) },
-		"leave":     func() ClientMessage { return new(Leave) },
+	clientMessages = map[string]clientType{
+		"join":      {maxJoin, func() ClientMessage { return new(Join) }},
+		"signal":    {maxRelayed, func() ClientMessage { return new(Signal) }},
+		"broadcast": {maxRelayed, func() ClientMessage { return new(Broadcast) }},
+		"update":    {maxUpdate, func() ClientMessage { return new(Update) }},
+		"ice":       {maxCommand, func() ClientMessage { return new(ICE) }},
+		"leave":     {maxCommand, func() ClientMessage { return new(Leave) }},
+		"kick":      {maxCommand, func() ClientMessage { return new(Kick) }},
+		"lock":      {maxCommand, func() ClientMessage { return new(Lock) }},
+		"admit":     {maxCommand, func() ClientMessage { return new(Admit) }},
+		"deny":      {maxCommand, func() ClientMessage { return new(Deny) }},
+		"password":  {maxPassword, func() ClientMessage { return new(Password) }},
+		"limit":     {maxCommand, func() ClientMessage { return new(Limit) }},
 	}
 	serverMessages = map[string]func() ServerMessage{
 		"joined":         func() ServerMessage { return new(Joined) },
@@ -30,10 +36,31 @@ var (
 		"signal":         func() ServerMessage { return new(SignalFrom) },
 		"broadcast":      func() ServerMessage { return new(BroadcastFrom) },
 		"ice-servers":    func() ServerMessage { return new(ICEServers) },
+		"waiting":        func() ServerMessage { return new(Waiting) },
+		"knock":          func() ServerMessage { return new(Knock) },
+		"room":           func() ServerMessage { return new(RoomChanged) },
+		"server-message": func() ServerMessage { return new(ServerData) },
 		"kicked":         func() ServerMessage { return new(Kicked) },
 		"draining":       func() ServerMessage { return new(Draining) },
 		"error":          func() ServerMessage { return new(Error) },
 	}
+)
+
+// clientType is how a type of message is made, and how many bytes a whole message of it may have.
+type clientType struct {
+	limit int
+	make  func() ClientMessage
+}
+
+// The limits leave room for a type's fields at their longest, escaped as much as anybody would.
+const (
+	maxRelayed  = MaxDataSize + 8<<10
+	maxJoin     = 16 << 10
+	maxPassword = 8 << 10
+	maxUpdate   = MaxStateSize + 1<<10
+	maxCommand  = 2 << 10
+
+	maxUnjoined = maxJoin // any message before joined, whatever Options.MessageSize allows after it
 )
 
 // DecodeServer decodes a message from the server. Unknown fields are ignored: a newer server may send them.
@@ -63,16 +90,18 @@ func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
 		return nil, "", err
 	}
 	typ = f.string("type")
-	newMessage := clientMessages[typ]
+	known, ok := clientMessages[typ]
 	switch {
 	case f.err != nil:
 		return nil, "", f.err
 	case typ == "":
 		return nil, "", badMessage("type is missing")
-	case newMessage == nil:
+	case !ok:
 		return nil, "", badMessage("unknown type %q", shorten(typ))
+	case len(raw) > known.limit:
+		return nil, typ, badMessage("a message of this type must be at most %d bytes", known.limit)
 	}
-	m = newMessage()
+	m = known.make()
 	if err := m.decode(f); err != nil {
 		return nil, typ, err
 	}
@@ -94,7 +123,7 @@ func split(raw []byte) (*fields, error) {
 	if !utf8.Valid(raw) {
 		return nil, malformed("the message is not valid UTF-8")
 	}
-	if tooDeep(raw) {
+	if tooDeep(raw, MaxDepth) {
 		return nil, malformed("the message is nested more than %d deep", MaxDepth)
 	}
 	var f fields
@@ -124,8 +153,39 @@ func (f *fields) string(name string) string {
 	return s
 }
 
-// tooDeep reports whether objects and arrays lie more than MaxDepth deep. It need not be exact on invalid JSON.
-func tooDeep(raw []byte) bool {
+// memberID takes the id of a member; it is an error if there is none.
+func (f *fields) memberID(name string) string {
+	id := f.string(name)
+	if id == "" && f.err == nil {
+		f.err = badMessage("%s is missing: the id of a member", name)
+	}
+	return id
+}
+
+// bool takes true or false; nil if there is neither.
+func (f *fields) bool(name string) *bool {
+	return take[bool](f, name, "true or false")
+}
+
+// count takes a whole number that is not negative; nil if there is none.
+func (f *fields) count(name string) *uint64 {
+	return take[uint64](f, name, "a whole number from 0")
+}
+
+func take[T any](f *fields, name, what string) *T {
+	v := f.raw(name)
+	if v == nil {
+		return nil
+	}
+	t := new(T)
+	if err := json.Unmarshal(v, t); (err != nil || string(v) == "null") && f.err == nil {
+		f.err = badMessage("%s must be %s", name, what)
+	}
+	return t
+}
+
+// tooDeep reports whether objects and arrays lie more than limit deep. It need not be exact on invalid JSON.
+func tooDeep(raw []byte, limit int) bool {
 	depth, inString := 0, false
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; {
@@ -135,7 +195,7 @@ func tooDeep(raw []byte) bool {
 			inString = !inString
 		case inString:
 		case c == '{' || c == '[':
-			if depth++; depth > MaxDepth {
+			if depth++; depth > limit {
 				return true
 			}
 		case c == '}' || c == ']':

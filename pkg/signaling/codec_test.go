@@ -3,6 +3,7 @@ package signaling
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -60,8 +61,8 @@ func TestDecodeClient(t *testing.T) {
 }
 
 func TestTablesKnowTheirTypes(t *testing.T) {
-	for typ, newMessage := range clientMessages {
-		if got := newMessage().Type(); got != typ {
+	for typ, known := range clientMessages {
+		if got := known.make().Type(); got != typ {
 			t.Errorf("%q is listed as %q", got, typ)
 		}
 	}
@@ -75,7 +76,10 @@ func TestTablesKnowTheirTypes(t *testing.T) {
 func TestClientMessagesAreEncodedAsTheyAreDecoded(t *testing.T) {
 	for _, want := range []ClientMessage{
 		&Join{Room: "r", Name: "n", Token: "t", Password: "p", Resume: "s"}, &Signal{To: "m", Data: json.RawMessage("1")},
+		&Join{Room: "r", Name: "n", Resume: "s", Received: new(uint64)},
 		&Broadcast{Data: json.RawMessage("{}")}, &Update{State: json.RawMessage("{}")}, &ICE{}, &Leave{},
+		&Kick{Member: "m", Reason: "r"}, &Kick{Member: "m"}, &Lock{Locked: true, Knock: true}, &Lock{Locked: true}, &Lock{},
+		&Admit{Member: "m"}, &Deny{Member: "m"}, &Password{Password: "p"}, &Password{}, &Limit{MaxMembers: 4}, &Limit{},
 	} {
 		raw, err := Encode(want)
 		if err != nil {
@@ -87,12 +91,55 @@ func TestClientMessagesAreEncodedAsTheyAreDecoded(t *testing.T) {
 	}
 }
 
+// TestSizeByType has each type at its largest, and one byte larger.
+func TestSizeByType(t *testing.T) {
+	for typ, known := range clientMessages {
+		small := map[string]string{
+			"join": `"room":"r","name":"n"`, "signal": `"to":"m","data":1`, "broadcast": `"data":1`, "update": `"state":{}`,
+			"kick": `"member":"m"`, "lock": `"locked":true`, "admit": `"member":"m"`, "deny": `"member":"m"`, "password": `"password":""`, "limit": `"maxMembers":1`,
+		}[typ]
+		if small != "" {
+			small = "," + small
+		}
+		small = `{"type":"` + typ + `"` + small + "}"
+		largest := small + strings.Repeat(" ", known.limit-len(small))
+		if _, _, err := decodeClient([]byte(largest)); err != nil {
+			t.Errorf("%s of %d bytes: %v", typ, len(largest), err)
+		}
+		_, request, err := decodeClient([]byte(largest + " "))
+		if answer, code := wireError(err, request); err == nil || answer.Code != CodeBadMessage || request != typ || code != 0 {
+			t.Errorf("%s of one byte more: %v", typ, err)
+		}
+	}
+}
+
+// TestLongestFields has each string at its longest, in one message.
+func TestLongestFields(t *testing.T) {
+	secret := strings.Repeat("x", MaxTokenLength)
+	for _, m := range []ClientMessage{
+		&Join{Room: strings.Repeat("r", MaxRoomLength), Name: strings.Repeat("🦦", MaxNameLength), Token: secret, Password: secret, Resume: secret, Received: new(uint64)},
+		&Kick{Member: strings.Repeat("m", 64), Reason: strings.Repeat("🦦", MaxReason)},
+		&Password{Password: secret},
+		&Signal{To: strings.Repeat("m", 64), Data: json.RawMessage(`"` + strings.Repeat("x", MaxDataSize-2) + `"`)},
+		&Update{State: json.RawMessage(`{"a":"` + strings.Repeat("x", MaxStateSize-8) + `"}`)},
+	} {
+		raw, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := decodeClient(raw); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s of %d bytes: %v", m.Type(), len(raw), err)
+		}
+	}
+}
+
 func TestEncode(t *testing.T) {
 	member := Member{ID: "m", Name: "<Zoë>", Role: RoleMember, State: json.RawMessage(`{"a":1}`)}
 	for _, m := range []ServerMessage{
 		&Joined{Self: member, Room: Room{ID: "r"}, Members: []Member{member}, ICEServers: []ICEServer{{URLs: []string{"stun:x"}}}, TTL: 1, Resume: "s"},
 		&MemberJoined{Member: member}, &MemberUpdated{Member: member}, &MemberLeft{Member: "m", Reason: ReasonLeft},
-		&SignalFrom{From: "m", Data: json.RawMessage(`{"<":"&"}`)}, &BroadcastFrom{From: "m", Data: json.RawMessage("1")},
+		&Waiting{}, &Knock{Member: member}, &RoomChanged{Room: Room{ID: "r", Locked: true, Knock: true, Password: true, MaxMembers: 3}},
+		&ServerData{Data: json.RawMessage(`{"<":"&"}`)}, &SignalFrom{From: "m", Data: json.RawMessage(`{"<":"&"}`)}, &BroadcastFrom{From: "m", Data: json.RawMessage("1")},
 		&ICEServers{ICEServers: []ICEServer{}, TTL: 2}, &Kicked{Reason: "x"}, &Draining{}, &Error{Code: CodeRoomFull, Message: "m", Request: "join"},
 	} {
 		raw, err := Encode(m)
@@ -145,6 +192,13 @@ func FuzzDecodeClient(f *testing.F) {
 	for typ := range clientMessages {
 		f.Add([]byte(`{"type":"` + typ + `","room":"r","name":"n","to":"x","data":[{"a":"\"\\"}],"state":{}}`))
 	}
+	for _, m := range append(commands("m"), &Kick{Member: "m", Reason: "r"}, &Join{Room: "r", Name: "n", Token: "t", Password: "p", Resume: "s", Received: new(uint64)}) {
+		raw, err := Encode(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
 	for _, example := range examples(f) {
 		f.Add([]byte(example.raw))
 	}
@@ -159,7 +213,32 @@ func FuzzDecodeClient(f *testing.F) {
 		var relayed []byte
 		switch m := m.(type) {
 		case *Join:
-			if !validRoom(m.Room) || !validName(m.Name) {
+			if !validRoom(m.Room) || !validName(m.Name) || max(len(m.Token), len(m.Password), len(m.Resume)) > MaxTokenLength || m.Received != nil && m.Resume == "" {
+				t.Errorf("accepted %+v", m)
+			}
+		case *Kick:
+			relayed = mustEncode(&Kicked{Reason: m.Reason})
+			if m.Member == "" || utf8.RuneCountInString(m.Reason) > MaxReason || strings.ContainsAny(m.Reason, "\n\r\u202e") {
+				t.Errorf("accepted %+v", m)
+			}
+		case *Lock:
+			if m.Knock && !m.Locked {
+				t.Errorf("accepted %+v", m)
+			}
+		case *Admit:
+			if m.Member == "" {
+				t.Errorf("accepted %+v", m)
+			}
+		case *Deny:
+			if m.Member == "" {
+				t.Errorf("accepted %+v", m)
+			}
+		case *Password:
+			if len(m.Password) > MaxTokenLength {
+				t.Errorf("accepted %+v", m)
+			}
+		case *Limit:
+			if m.MaxMembers < 0 || m.MaxMembers > math.MaxInt32 {
 				t.Errorf("accepted %+v", m)
 			}
 		case *Signal:
@@ -172,7 +251,7 @@ func FuzzDecodeClient(f *testing.F) {
 		if relayed == nil {
 			return
 		}
-		if _, err := DecodeServer(relayed); err != nil || !utf8.Valid(relayed) || tooDeep(relayed[1:]) {
+		if _, err := DecodeServer(relayed); err != nil || !utf8.Valid(relayed) || tooDeep(relayed[1:], MaxDepth) {
 			t.Errorf("passed on as %q: %v", relayed, err)
 		}
 	})

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -24,10 +27,15 @@ type conn struct {
 	host    string // the Host header of the request
 	log     *slog.Logger
 	limiter *rate.Limiter
+	shared  *rate.Limiter // of the address
 
-	// Owned by the reader.
-	member    *member   // nil until it has joined
+	// Owned by the reader; member is set before anybody else looks at it.
+	member    *member   // nil until it has joined, or knocked
 	complaint time.Time // when it was last told to be slower
+	attempts  int       // wrong passwords
+
+	busy    sync.Mutex  // held while a message is handled or refused, and while joined is sent
+	pinging atomic.Bool // a ping is under way
 
 	// Set once, by finish.
 	once   sync.Once
@@ -49,7 +57,7 @@ type cause struct {
 }
 
 // closedReasons are the values of cause.metric.
-var closedReasons = []string{"left", "lost", "no_pong", "no_join", "kicked", "too_slow", "replaced", "bad_message", "too_big", "refused", "shutdown", "internal"}
+var closedReasons = []string{"left", "lost", "no_pong", "no_join", "kicked", "too_slow", "replaced", "bad_message", "too_big", "refused", "denied", "not_admitted", "shutdown", "internal"}
 
 var (
 	causeLeft     = cause{metric: "left", code: websocket.StatusNormalClosure, text: "left"}
@@ -61,7 +69,19 @@ var (
 	causeTooBig   = cause{metric: "too_big", code: websocket.StatusMessageTooBig, text: "message too big"}
 	causeShutdown = cause{metric: "shutdown", code: websocket.StatusGoingAway, text: "the server is shutting down"}
 	causeInternal = cause{metric: "internal", code: websocket.StatusInternalError, text: "internal error"}
+
+	causeDenied      = turnedAway("denied", CodeNotAllowed, CloseKicked, "a moderator did not let you in")
+	causeNotAdmitted = turnedAway("not_admitted", CodeRoomLocked, CloseKicked, "nobody let you in")
+	causeDraining    = turnedAway("shutdown", errDraining.code, errDraining.close, errDraining.text)
 )
+
+func causeKicked(reason string) cause {
+	return cause{metric: "kicked", code: CloseKicked, text: "kicked", last: mustEncode(&Kicked{Reason: reason})}
+}
+
+func turnedAway(metric string, code Code, closeCode websocket.StatusCode, text string) cause {
+	return cause{metric: metric, code: closeCode, text: string(code), last: mustEncode(&Error{Code: code, Message: text, Request: "join"})}
+}
 
 func newConn(h *Hub, ws *websocket.Conn, nc net.Conn, ip netip.Addr, host string) *conn {
 	c := &conn{
@@ -103,13 +123,17 @@ func (c *conn) finish(why cause) {
 	})
 }
 
-// sayGoodbye sends the last message and does the closing handshake, which takes 10 s at most with a dead peer.
+// sayGoodbye sends the last message and does the closing handshake. Then the connection ends, whether the peer has answered or not: the
+// library would wait for the rest of a frame for ever.
 func (c *conn) sayGoodbye() {
 	if c.cause.last != nil {
 		if err := c.send(c.cause.last); err != nil {
 			c.log.Debug("last message not sent", "err", err)
 		}
 	}
+	const handshake = 5 * time.Second
+	cut := time.AfterFunc(handshake, func() { _ = c.net.Close() })
+	defer cut.Stop()
 	if err := c.ws.Close(c.cause.code, c.cause.text); err != nil {
 		c.log.Debug("closing handshake failed", "err", err)
 	}
@@ -124,8 +148,8 @@ func (c *conn) isEnding() bool {
 	}
 }
 
-// retire ends a connection whose seat another one has taken and waits until it writes no more, so that no message
-// goes to both. A peer that does not read is given a moment only.
+// retire ends a connection whose seat another one has taken and waits until it handles and writes no more, so that no message
+// goes to both or is counted twice. A peer that does not read is given a moment only.
 func (c *conn) retire() {
 	c.finish(causeReplaced)
 	const moment = 200 * time.Millisecond
@@ -137,6 +161,8 @@ func (c *conn) retire() {
 		_ = c.net.Close()
 		<-c.written
 	}
+	c.busy.Lock() // what it does now ends; the next message it sees that the connection does
+	c.busy.Unlock()
 }
 
 // buffers hold messages while they are decoded; an idle connection has none.
@@ -151,38 +177,61 @@ func (c *conn) readOne() bool {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
 	buf.Reset()
-	if _, err := buf.ReadFrom(r); err != nil {
+	if err := c.receive(buf, r); err != nil {
 		return c.readFailed(err)
 	}
+	allowed := c.throttle()
+	c.busy.Lock()
+	defer c.busy.Unlock()
 	if c.isEnding() {
 		return false
 	}
-	if !c.throttle() {
-		c.hub.metrics.messages[typeDropped].Inc()
-		return !c.isEnding()
+	if c.member != nil && c.member.seated.Load() {
+		c.member.handled++
 	}
+	if !allowed {
+		c.hub.metrics.messages[typeDropped].Inc()
+		return true
+	}
+	c.take(typ, buf.Bytes())
+	return !c.isEnding()
+}
+
+// receive reads the rest of a message, which may come in any number of fragments, but not for ever.
+func (c *conn) receive(buf *bytes.Buffer, r io.Reader) error {
+	if err := c.net.SetReadDeadline(time.Now().Add(c.hub.opts.ReadTimeout)); err != nil {
+		return err
+	}
+	_, err := buf.ReadFrom(r)
+	return errors.Join(err, c.net.SetReadDeadline(time.Time{}))
+}
+
+// take decodes a message and does what it asks for, or tells the client what is wrong with it.
+func (c *conn) take(typ websocket.MessageType, raw []byte) {
 	if typ != websocket.MessageText {
 		c.hub.metrics.messages[typeInvalid].Inc()
 		c.refuse(malformed("messages are text, not binary"), "")
-		return !c.isEnding()
+		return
 	}
-	msg, name, err := decodeClient(buf.Bytes())
+	msg, name, err := decodeClient(raw)
 	if err != nil {
 		c.hub.metrics.messages[typeInvalid].Inc()
 		c.refuse(err, name)
-		return !c.isEnding()
+		return
 	}
 	c.hub.metrics.messages[name].Inc()
 	if err := c.handle(msg); err != nil {
 		c.refuse(err, name)
 	}
-	return !c.isEnding()
 }
 
 func (c *conn) readFailed(err error) bool {
-	if errors.Is(err, websocket.ErrMessageTooBig) {
+	switch {
+	case errors.Is(err, websocket.ErrMessageTooBig):
 		c.end(ReasonBadMessage, causeTooBig)
-	} else if !c.isEnding() {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.end(ReasonTooSlow, causeTooSlow)
+	case !c.isEnding():
 		c.log.Debug("signaling connection lost", "err", err)
 	}
 	return false
@@ -191,14 +240,19 @@ func (c *conn) readFailed(err error) bool {
 // throttle reports whether the message may be handled. When it may not, the reader pauses until the next one
 // could be: a client that floods costs little, and learns of it once a second.
 func (c *conn) throttle() bool {
-	if c.limiter.Allow() {
-		return true
+	slow := c.limiter
+	if slow.Allow() {
+		if slow = c.shared; slow.Allow() {
+			return true
+		}
 	}
 	if now := time.Now(); now.Sub(c.complaint) >= time.Second {
 		c.complaint = now
+		c.busy.Lock()
 		c.refuse(errTooFast, "")
+		c.busy.Unlock()
 	}
-	r := c.limiter.Reserve()
+	r := slow.Reserve()
 	pause := time.NewTimer(r.Delay())
 	defer pause.Stop()
 	r.Cancel()
@@ -224,8 +278,23 @@ func (c *conn) handle(msg ClientMessage) error {
 	case *Broadcast:
 		return r.broadcast(m, msg)
 	case *Update:
-		r.update(m, msg.State)
+		return r.update(m, msg.State)
+	case *Kick:
+		return r.kick(m, msg)
+	case *Lock:
+		return r.lock(m, msg)
+	case *Admit:
+		return r.admit(m, msg)
+	case *Deny:
+		return r.deny(m, msg)
+	case *Password:
+		return r.setPassword(m, msg)
+	case *Limit:
+		return r.limit(m, msg)
 	case *ICE:
+		if !m.seated.Load() {
+			return errNotAdmitted
+		}
 		c.pushICEServers()
 	case *Leave:
 		c.end(ReasonLeft, causeLeft)
@@ -233,7 +302,7 @@ func (c *conn) handle(msg ClientMessage) error {
 	return nil
 }
 
-// join takes a seat, sends joined and starts writing what happens in the room since.
+// join takes a seat, sends joined and starts writing what happens in the room since; or it has the client wait at the door.
 func (c *conn) join(j *Join) error {
 	if c.member != nil {
 		return errAlreadyJoined
@@ -241,22 +310,55 @@ func (c *conn) join(j *Join) error {
 	if !c.hub.addresses.allowJoin(c.ip) {
 		return errTooManyJoins
 	}
-	m, v, err := c.hub.join(c, j)
+	e, err := c.hub.join(c, j)
+	if errors.Is(err, errWrongPassword) {
+		if c.attempts++; c.attempts >= c.hub.opts.Attempts {
+			return errTooManyTries
+		}
+	}
 	if err != nil {
 		return err
 	}
-	c.member = m
-	servers, ttl := m.lease.mint(c.hub.opts.ICE, m.id, c.host)
-	joined := mustEncode(&Joined{
-		Self: v.self, Room: Room{ID: m.room.name}, Members: v.others,
-		ICEServers: servers, TTL: int(ttl / time.Second), Resume: m.token,
-	})
-	if v.replaced != nil {
-		v.replaced.retire()
-	}
-	c.tasks.Go(func() { c.write(joined) })
+	c.member = e.member
 	c.schedulePing()
+	if e.member.seated.Load() {
+		joined := c.welcome(e)
+		c.tasks.Go(func() { c.write(joined) })
+	} else {
+		c.tasks.Go(c.wait)
+	}
 	return nil
+}
+
+// wait has the client wait at the door, and goes on as the writer when it is let in.
+func (c *conn) wait() {
+	c.log.Info("client waits to be let in", "room", c.member.room.name, "member", c.member.id)
+	if err := c.send(mustEncode(&Waiting{})); err != nil {
+		c.finish(causeLost)
+	}
+	select {
+	case <-c.member.admitted:
+		c.write(c.welcome(entry{member: c.member}))
+	case <-c.ending:
+		close(c.written)
+	}
+}
+
+// welcome returns the message joined for the seat that this connection has now.
+func (c *conn) welcome(e entry) []byte {
+	m := e.member
+	c.ws.SetReadLimit(c.hub.opts.MessageSize)
+	self, room := m.room.look(m)
+	servers, ttl := m.lease.mint(c.hub.opts.ICE, m.id, c.host)
+	what, handled := "member joined", uint64(0)
+	if e.resumed {
+		what, handled = "member resumed", m.handled
+	}
+	c.log.Info(what, "room", room.ID, "member", m.id)
+	return mustEncode(&Joined{
+		Self: self, Room: room, Members: m.inbox.roster(),
+		ICEServers: servers, TTL: int(ttl / time.Second), Resume: m.token, Resumed: e.resumed, Received: handled,
+	})
 }
 
 // write sends first and then what comes into the member's inbox, until the connection ends.
@@ -264,11 +366,14 @@ func (c *conn) write(first []byte) {
 	box := c.member.inbox
 	defer close(c.written)
 	defer box.wake() // the token taken last may have been meant for the connection that replaces this one
-	if err := c.send(first); err != nil {
+	c.busy.Lock()    // what is answered without the inbox, since there was no seat, comes before joined: it does not count
+	err := c.send(first)
+	c.busy.Unlock()
+	if err != nil {
 		c.finish(causeLost)
 	}
 	for !c.isEnding() {
-		it, ok, full := box.first()
+		msg, ok, full := box.next()
 		switch {
 		case full:
 			c.end(ReasonTooSlow, causeTooSlow)
@@ -278,11 +383,13 @@ func (c *conn) write(first []byte) {
 			case <-c.ending:
 			}
 		default:
-			if err := c.send(it.msg); err != nil {
+			if err := c.send(msg); err != nil {
 				c.finish(causeLost)
 				return
 			}
-			box.done(it.number)
+			if box.wrote() && c.pinging.CompareAndSwap(false, true) {
+				c.tasks.Go(c.ping)
+			}
 		}
 	}
 }
@@ -299,6 +406,7 @@ func (c *conn) refuse(err error, request string) {
 		c.finish(causeInternal)
 		return
 	}
+	c.hub.metrics.refused.WithLabelValues(string(answer.Code)).Inc()
 	msg := mustEncode(answer)
 	switch {
 	case code != 0:
@@ -307,7 +415,7 @@ func (c *conn) refuse(err error, request string) {
 			metric = "bad_message"
 		}
 		c.end(ReasonBadMessage, cause{metric: metric, code: code, text: string(answer.Code), last: msg})
-	case c.member != nil:
+	case c.member != nil && c.member.seated.Load():
 		c.member.inbox.push(msg, false)
 	default: // there is no writer yet
 		if err := c.send(msg); err != nil {
@@ -333,15 +441,26 @@ func (c *conn) pushICEServers() {
 
 func (c *conn) schedulePing() {
 	c.alarm.set(c.hub.opts.PingInterval, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), c.hub.opts.PongTimeout)
-		defer cancel()
-		if err := c.ws.Ping(ctx); err != nil {
-			c.finish(causeNoPong)
-			return
+		if c.pinging.CompareAndSwap(false, true) { // otherwise the ping that is under way schedules the next one when it ends
+			c.ping()
 		}
-		if c.member.lease.due() {
-			c.pushICEServers()
-		}
-		c.schedulePing()
 	})
+}
+
+// ping asks whether the client is there. With its answer it has everything that was written before: TCP keeps the order.
+func (c *conn) ping() {
+	box := c.member.inbox
+	sent := box.sent()
+	ctx, cancel := context.WithTimeout(context.Background(), c.hub.opts.PongTimeout)
+	defer cancel()
+	if err := c.ws.Ping(ctx); err != nil {
+		c.finish(causeNoPong)
+		return
+	}
+	box.confirm(sent)
+	if c.member.lease.due() {
+		c.pushICEServers()
+	}
+	c.pinging.Store(false)
+	c.schedulePing()
 }

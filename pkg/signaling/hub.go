@@ -1,16 +1,22 @@
 package signaling
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/maitred/maitred/pkg/token"
 )
 
 // Hub is the rooms of this node and the connections to them.
@@ -20,7 +26,9 @@ type Hub struct {
 	addresses *addresses
 	metrics   *metrics
 	told      *told
+	tickets   *tickets
 	origins   atomic.Pointer[[]string] // as Options.AllowedOrigins
+	tokenKeys atomic.Pointer[token.Keys]
 
 	tasks  sync.WaitGroup // connections and seats that wait for theirs
 	banned banned
@@ -34,9 +42,17 @@ type Hub struct {
 
 // RoomInfo describes a room to the administrator.
 type RoomInfo struct {
-	Name    string       `json:"name"`
-	Since   time.Time    `json:"since"`
+	Name  string    `json:"name"`
+	ID    string    `json:"id"` // of this life of the room
+	Since time.Time `json:"since"`
+
+	Locked     bool `json:"locked"`
+	Knock      bool `json:"knock"`
+	Password   bool `json:"password"`
+	MaxMembers int  `json:"max_members"`
+
 	Members []MemberInfo `json:"members"`
+	Waiting []MemberInfo `json:"waiting"` // to be let in
 	// Departed is what those relayed who have left since the room began.
 	Departed Traffic `json:"-"`
 }
@@ -54,14 +70,19 @@ type MemberInfo struct {
 func New(opts Options) *Hub {
 	opts = opts.withDefaults()
 	h := &Hub{
-		opts:      opts,
-		addresses: newAddresses(opts.ConnectionsPerIP, opts.JoinsPerIP),
-		metrics:   newMetrics(),
-		told:      newTold(opts.RoomPermissions, opts.AddressesPerMember),
-		rooms:     make(map[string]*room),
-		conns:     make(map[*conn]struct{}),
+		opts: opts,
+		addresses: newAddresses(addressLimits{
+			conns: opts.ConnectionsPerIP, joins: opts.JoinsPerIP, messages: opts.MessagesPerIP,
+			failedPasswords: opts.FailedPasswordsPerIP, failedTokens: opts.FailedTokensPerIP,
+		}),
+		tickets: newTickets(opts.RememberedTokens),
+		metrics: newMetrics(),
+		told:    newTold(opts.RoomPermissions, opts.AddressesPerMember),
+		rooms:   make(map[string]*room),
+		conns:   make(map[*conn]struct{}),
 	}
 	h.SetAllowedOrigins(opts.AllowedOrigins)
+	h.SetTokenKeys(opts.Tokens)
 	return h
 }
 
@@ -78,6 +99,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			return nil
 		case <-t.C:
 			h.addresses.sweep()
+			h.tickets.sweep()
 		}
 	}
 }
@@ -121,7 +143,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	conns := h.connsLocked()
 	h.mu.Unlock()
 	for _, r := range rooms {
-		r.close(causeShutdown)
+		r.close(reasonShutdown, causeShutdown)
 	}
 	for _, c := range conns {
 		c.finish(causeShutdown)
@@ -156,17 +178,58 @@ func (h *Hub) Rooms() []RoomInfo {
 	return infos
 }
 
-// Kick removes a member from a room, with a reason for it to read. It reports whether the member was there.
+// Room describes one room. It reports whether there is one of this name.
+func (h *Hub) Room(name string) (RoomInfo, bool) {
+	r := h.find(name)
+	if r == nil {
+		return RoomInfo{}, false
+	}
+	info := r.describe()
+	return info, len(info.Members) > 0
+}
+
+// Kick removes a member from a room, with a reason for it to read, and refuses its join token from now on. It reports whether the
+// member was there.
 func (h *Hub) Kick(room, member, reason string) bool {
-	h.mu.Lock()
-	r := h.rooms[room]
-	h.mu.Unlock()
+	r := h.find(room)
+	return r != nil && r.remove(member, reason)
+}
+
+// CloseRoom removes everybody from a room, with a reason for them to read. It reports whether there was one of this name. The name can be
+// used again, but not with the resume secrets and join tokens of those who were in it.
+func (h *Hub) CloseRoom(room, reason string) bool {
+	r := h.find(room)
 	if r == nil {
 		return false
 	}
-	return r.remove(member, ReasonKicked, cause{
-		metric: "kicked", code: CloseKicked, text: "kicked", last: mustEncode(&Kicked{Reason: reason}),
-	})
+	r.close(ReasonRoomClosed, causeKicked(reason))
+	return true
+}
+
+// Send says something to a member of a room, or to all of them ("") in a message of type server-message. It returns ErrNoSuchRoom, ErrNoSuchMember, or an
+// *InvalidDataError for what members could not send either.
+func (h *Hub) Send(room, member string, data json.RawMessage) error {
+	// Compact, since that is what a client gets.
+	var compact bytes.Buffer
+	switch {
+	case json.Compact(&compact, data) != nil || !utf8.Valid(data):
+		return &InvalidDataError{"data must be valid JSON"}
+	case compact.Len() > MaxDataSize:
+		return &InvalidDataError{fmt.Sprintf("data must be at most %d bytes", MaxDataSize)}
+	case tooDeep(compact.Bytes(), MaxDepth-1):
+		return &InvalidDataError{fmt.Sprintf("data must not be nested more than %d deep", MaxDepth-1)}
+	}
+	r := h.find(room)
+	if r == nil {
+		return ErrNoSuchRoom
+	}
+	return r.send(member, compact.Bytes())
+}
+
+func (h *Hub) find(room string) *room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rooms[room]
 }
 
 // Metrics returns the collector of the hub's metrics.
@@ -176,10 +239,13 @@ func (h *Hub) Metrics() prometheus.Collector { return h.metrics }
 func (c *conn) serve() {
 	h := c.hub
 	defer h.untrack(c)
-	if h.addresses.connect(c.ip) {
+	messages, ok := h.addresses.connect(c.ip)
+	if ok {
+		c.shared = messages
 		defer h.addresses.disconnect(c.ip)
 		c.alarm.set(h.opts.JoinTimeout, func() { c.finish(causeNoJoin) })
 	} else {
+		c.shared = c.limiter
 		// It is not counted, so it must be gone soon even if the client does not close it.
 		c.alarm.set(time.Second, func() { _ = c.net.Close() })
 		c.refuse(errTooManyConns, "")
@@ -207,23 +273,29 @@ func (h *Hub) untrack(c *conn) {
 }
 
 // join seats the connection in the room that it asks for, which is made if need be.
-func (h *Hub) join(c *conn, j *Join) (*member, view, error) {
+func (h *Hub) join(c *conn, j *Join) (entry, error) {
 	if h.banned.has(j.Resume) {
-		return nil, view{}, errRemoved
+		return entry{}, errRemoved
+	}
+	if r := h.find(j.Room); r != nil && j.Resume != "" {
+		if e, err := r.resume(c, j); e.member != nil || err != nil {
+			return e, err
+		}
+	}
+	t, err := h.ticketFor(c.ip, j)
+	if err != nil {
+		return entry{}, err
 	}
 	for {
 		r, err := h.room(j.Room)
 		if err != nil {
-			return nil, view{}, err
+			return entry{}, err
 		}
-		m, v, err := r.join(c, j)
+		e, err := r.join(c, j, t)
 		if errors.Is(err, errRoomGone) {
 			continue // the last member left meanwhile; the next look finds another room or none
 		}
-		if err == nil {
-			h.opts.Log.Info("member joined", "room", r.name, "member", m.id)
-		}
-		return m, v, err
+		return e, err
 	}
 }
 
@@ -261,12 +333,19 @@ func (h *Hub) forget(r *room) {
 
 // release ends what the member was given and says what it had of it.
 func (h *Hub) release(m *member) {
+	if !m.seated.Load() {
+		h.opts.Log.Info("client at the door left", "room", m.room.name, "member", m.id, "reason", string(m.left))
+		return
+	}
 	var used Traffic
+	if m.ticket != nil && m.kicked() && h.opts.Releaser != nil {
+		h.opts.Releaser.Revoke(m.ticket.ID, m.ticket.Expires)
+	}
 	if m.lease.end() && h.opts.Releaser != nil {
 		used = h.opts.Releaser.Release(m.id)
 	}
-	m.room.settle(used)
-	line := []any{"room", m.room.name, "member", m.id, "reason", string(m.left), "lasted", time.Since(m.since).Round(time.Millisecond)}
+	lasted := m.room.settle(m, used)
+	line := []any{"room", m.room.name, "member", m.id, "reason", string(m.left), "lasted", lasted.Round(time.Millisecond)}
 	if used != (Traffic{}) {
 		line = append(line, "up_bytes", used.Up.Bytes, "down_bytes", used.Down.Bytes, "short_circuit_bytes", used.ShortCircuit.Bytes)
 	}
@@ -299,11 +378,22 @@ func (h *Hub) connsLocked() []*conn {
 func (r *room) describe() RoomInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	info := RoomInfo{Name: r.name, Since: r.since, Members: make([]MemberInfo, 0, len(r.members)), Departed: r.departed}
+	door := r.infoLocked()
+	info := RoomInfo{
+		Name: r.name, ID: r.id, Since: r.since,
+		Locked: door.Locked, Knock: door.Knock, Password: door.Password, MaxMembers: door.MaxMembers,
+		Members: []MemberInfo{}, Waiting: []MemberInfo{}, Departed: r.departed,
+	}
 	for _, m := range r.members {
-		info.Members = append(info.Members, MemberInfo{
-			ID: m.id, Name: m.name, Role: m.role, Since: m.since, Connected: m.conn != nil,
-		})
+		info.Members = append(info.Members, m.describe())
+	}
+	for _, w := range r.waiting {
+		info.Waiting = append(info.Waiting, w.describe())
 	}
 	return info
+}
+
+// describe is the member as the administrator sees it. The caller holds the room's lock.
+func (m *member) describe() MemberInfo {
+	return MemberInfo{ID: m.id, Name: m.name, Role: m.role, Since: m.since, Connected: m.conn != nil}
 }

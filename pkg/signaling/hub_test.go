@@ -31,6 +31,9 @@ func newServer(t testing.TB, opts Options) *server {
 	if opts.JoinsPerIP == 0 {
 		opts.JoinsPerIP = -1
 	}
+	if opts.MessagesPerIP == 0 {
+		opts.MessagesPerIP = -1
+	}
 	s := &server{t: t, hub: New(opts)}
 	s.http = httptest.NewServer(s.hub)
 	t.Cleanup(func() {
@@ -52,7 +55,8 @@ func (s *server) close() {
 type peer struct {
 	t    testing.TB
 	ws   *websocket.Conn
-	self Joined
+	self Joined // the last one
+	got  uint64 // messages on its seat; unknown after a resume without counting
 }
 
 // dial connects; its cleanup closes the connection without a word.
@@ -87,10 +91,19 @@ func (s *server) resume(old *peer) *peer {
 	return s.dial().join(&Join{Room: old.self.Room.ID, Name: "x", Resume: old.self.Resume})
 }
 
+// resumeFrom is resume with counting.
+func (s *server) resumeFrom(old *peer, received uint64) *peer {
+	s.t.Helper()
+	return s.dial().join(&Join{Room: old.self.Room.ID, Name: "x", Resume: old.self.Resume, Received: &received})
+}
+
 func (p *peer) join(j *Join) *peer {
 	p.t.Helper()
 	p.send(j)
-	p.self = *expect[*Joined](p)
+	expect[*Joined](p)
+	if j.Received != nil && p.self.Resumed {
+		p.got += *j.Received
+	}
 	return p
 }
 
@@ -118,13 +131,24 @@ func (p *peer) write(typ websocket.MessageType, raw []byte) {
 }
 
 func (p *peer) read() (ServerMessage, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	_, raw, err := p.ws.Read(ctx)
+	raw, err := p.readRaw()
 	if err != nil {
 		return nil, err
 	}
-	return DecodeServer(raw)
+	m, err := DecodeServer(raw)
+	if joined, ok := m.(*Joined); ok {
+		p.self = *joined
+	} else if p.self.Self.ID != "" {
+		p.got++
+	}
+	return m, err
+}
+
+func (p *peer) readRaw() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, raw, err := p.ws.Read(ctx)
+	return raw, err
 }
 
 // expect reads one message, which must be a T.
@@ -172,13 +196,14 @@ type ledger struct {
 	mu       sync.Mutex
 	minted   map[string]int
 	released map[string]int
-	changed  chan struct{} // a token for every release
+	revoked  map[string]int // how many were released before, by the id of a join token
+	changed  chan struct{}  // a token for every release
 	ttl      time.Duration
 	used     Traffic // of every member
 }
 
 func newLedger(t testing.TB) *ledger {
-	return &ledger{t: t, minted: map[string]int{}, released: map[string]int{}, changed: make(chan struct{}, 1000), ttl: time.Hour}
+	return &ledger{t: t, minted: map[string]int{}, released: map[string]int{}, revoked: map[string]int{}, changed: make(chan struct{}, 1000), ttl: time.Hour}
 }
 
 func (l *ledger) ICEServers(id, _ string) ([]ICEServer, time.Duration) {
@@ -201,6 +226,27 @@ func (l *ledger) Release(id string) Traffic {
 	l.mu.Unlock()
 	l.changed <- struct{}{}
 	return used
+}
+
+func (l *ledger) Revoke(tokenID string, expires time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if tokenID == "" || !expires.After(time.Now()) {
+		l.t.Errorf("revoked %q until %v", tokenID, expires)
+	}
+	l.revoked[tokenID] = len(l.released)
+}
+
+func (l *ledger) mintedFor(id string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.minted[id]
+}
+
+func (l *ledger) releasedOf(id string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.released[id]
 }
 
 // waitReleased waits until n members were released.

@@ -1,29 +1,40 @@
 package signaling
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// inbox is a member's bounded queue of messages to write. It belongs to the seat and outlives a lost connection.
-// push never waits: an inbox that is full stays full, drops what it had, and its member must go.
+// inbox is a member's bounded queue of messages. It belongs to the seat and outlives a lost connection: it keeps what was written,
+// too, until the client has confirmed it, as far as there is room. Messages are numbered from 1, the client counts along.
+// push never waits: an inbox that is full of what was never written stays full, drops what it had, and its member must go.
 type inbox struct {
 	maxItems, maxBytes int
 	ready              chan struct{} // holds a token when there may be something for the writer
 
-	mu    sync.Mutex
-	items []item // items[head:] wait
-	head  int
-	bytes int
-	next  uint64 // number of the next item that is pushed
-	full  bool
+	mu      sync.Mutex
+	items   []item // items[:written] may have arrived, the rest waits
+	written int
+	first   uint64   // number of items[0]
+	bytes   int      // of all items
+	others  []Member // the other members of the room as of message first-1
+	full    bool
 }
 
 type item struct {
 	msg    []byte
-	number uint64
-	roster bool // tells who is in the room; a fresh view of the room says the same
+	roster bool // tells who is in the room
 }
 
 func newInbox(maxItems, maxBytes int) *inbox {
-	return &inbox{maxItems: maxItems, maxBytes: maxBytes, ready: make(chan struct{}, 1)}
+	return &inbox{maxItems: maxItems, maxBytes: maxBytes, ready: make(chan struct{}, 1), first: 1}
+}
+
+// begin says who was in the room before the first message.
+func (b *inbox) begin(others []Member) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.others = others
 }
 
 // push appends a message. It reports false when the inbox is full.
@@ -39,14 +50,32 @@ func (b *inbox) pushLocked(msg []byte, roster bool) bool {
 	if b.full {
 		return false
 	}
-	if len(b.items)-b.head >= b.maxItems || b.bytes+len(msg) > b.maxBytes {
-		b.full, b.items, b.head, b.bytes = true, nil, 0, 0
-		return false
+	for len(b.items) >= b.maxItems || b.bytes+len(msg) > b.maxBytes {
+		if b.written == 0 {
+			b.full, b.items, b.bytes = true, nil, 0
+			return false
+		}
+		b.releaseLocked((b.written + 3) / 4)
 	}
-	b.items = append(b.items, item{msg, b.next, roster})
-	b.next++
+	b.items = append(b.items, item{msg, roster})
 	b.bytes += len(msg)
 	return true
+}
+
+// releaseLocked forgets the oldest n items.
+func (b *inbox) releaseLocked(n int) {
+	for _, it := range b.items[:n] {
+		b.bytes -= len(it.msg)
+		if it.roster {
+			b.others = follow(b.others, it.msg)
+		}
+	}
+	b.items = slices.Delete(b.items, 0, n)
+	b.written = max(0, b.written-n)
+	b.first += uint64(n)
+	if len(b.items) == 0 && cap(b.items) > 4 { // an idle member keeps no queue
+		b.items = nil
+	}
 }
 
 // wake makes a writer look again.
@@ -57,51 +86,89 @@ func (b *inbox) wake() {
 	}
 }
 
-// first returns the oldest item, which stays until done: what a lost connection did not take, the next one gets.
-func (b *inbox) first() (it item, ok, full bool) {
+// next returns the oldest message that was not written. full: there is none and there will be none.
+func (b *inbox) next() (msg []byte, ok, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.head == len(b.items) {
-		return item{}, false, b.full
+	if b.written == len(b.items) {
+		return nil, false, b.full
 	}
-	return b.items[b.head], true, false
+	return b.items[b.written].msg, true, false
 }
 
-// done removes the oldest item if it is still the one with this number.
-func (b *inbox) done(number uint64) {
+// wrote notes that the message of the last next was written. It reports whether it is time to ask the client how far it is.
+func (b *inbox) wrote() (ask bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.head == len(b.items) || b.items[b.head].number != number {
-		return
+	if b.written < len(b.items) { // not, when the inbox has run full meanwhile
+		b.written++
 	}
-	b.bytes -= len(b.items[b.head].msg)
-	b.items[b.head] = item{}
-	b.head++
-	if b.head == len(b.items) {
-		b.items, b.head = b.items[:0], 0
-		if cap(b.items) > 16 { // an idle member keeps no large queue
-			b.items = nil
-		}
+	return b.written >= b.maxItems/2 || b.bytes >= b.maxBytes/2
+}
+
+// sent is the number of the last message that was written.
+func (b *inbox) sent() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.first + uint64(b.written) - 1
+}
+
+// confirm forgets the messages up to this number: the client has them.
+func (b *inbox) confirm(number uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if number >= b.first {
+		b.releaseLocked(min(int(number-b.first+1), b.written))
 	}
 }
 
-// dropRoster removes the messages that a fresh view of the room replaces.
-func (b *inbox) dropRoster() {
+// resume lets the next writer begin after message number received, nil for all that was written. There must be no writer. It reports false if
+// what comes next is not here any more, or if there was no such message yet.
+func (b *inbox) resume(received *uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var kept []item
-	b.bytes = 0
-	for _, it := range b.items[b.head:] {
-		if !it.roster {
-			kept = append(kept, it)
-			b.bytes += len(it.msg)
-		}
+	number := b.first + uint64(b.written) - 1
+	if received != nil {
+		number = *received
 	}
-	b.items, b.head = kept, 0
+	if b.full || number < b.first-1 || number >= b.first+uint64(b.written) {
+		return false
+	}
+	b.releaseLocked(int(number + 1 - b.first))
+	b.written = 0
+	return true
+}
+
+// roster is the other members as of the message before the first that is here. Before there is a writer, that is the first that it will write.
+func (b *inbox) roster() []Member {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]Member{}, b.others...) // [] in JSON, not null
 }
 
 func (b *inbox) isFull() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.full
+}
+
+// follow is what a client does with a message about who is in the room.
+func follow(members []Member, msg []byte) []Member {
+	m, err := DecodeServer(msg)
+	if err != nil {
+		panic(err) // it is one of ours
+	}
+	switch m := m.(type) {
+	case *MemberJoined:
+		return append(members, m.Member)
+	case *MemberUpdated:
+		for i := range members {
+			if members[i].ID == m.Member.ID {
+				members[i] = m.Member
+			}
+		}
+	case *MemberLeft:
+		return slices.DeleteFunc(members, func(o Member) bool { return o.ID == m.Member })
+	}
+	return members
 }

@@ -5,18 +5,25 @@ import (
 	"time"
 )
 
-// lease orders the credentials of one member: none is minted after the member was released.
+// lease orders the credentials of one member: none is minted before it has its seat, or after it was released.
 type lease struct {
 	mu    sync.Mutex
+	begun bool
 	ended bool
 	renew time.Time // when the newest credential has lived half of its time; zero where there is none
 }
 
-// mint asks the provider for ICE servers. It returns none when the lease has ended.
+func (l *lease) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun = true
+}
+
+// mint asks the provider for ICE servers. It returns none unless the lease goes on.
 func (l *lease) mint(p ICEProvider, memberID, host string) ([]ICEServer, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p == nil || l.ended {
+	if p == nil || !l.begun || l.ended {
 		return []ICEServer{}, 0
 	}
 	servers, ttl := p.ICEServers(memberID, host)

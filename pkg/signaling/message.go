@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,18 +37,25 @@ type Member struct {
 
 // Room is a room as its members see it.
 type Room struct {
-	ID string `json:"id"` // the name that Join gave
+	ID         string `json:"id"`         // the name that Join gave
+	Locked     bool   `json:"locked"`     // nobody comes in by itself
+	Knock      bool   `json:"knock"`      // but, while it is locked, moderators are asked: the waiting room
+	Password   bool   `json:"password"`   // there is one
+	MaxMembers int    `json:"maxMembers"` // lost connections that keep their seat count, too
 }
 
 // Join asks for a seat in a room; it is the first message of a connection.
 type Join struct {
 	Room string `json:"room"`
 	Name string `json:"name"`
-	// Token and Password are part of the protocol, but nothing asks for them yet.
+	// Token is a join token: see package token.
 	Token    string `json:"token,omitempty"`
-	Password string `json:"password,omitempty"`
+	Password string `json:"password,omitempty"` // of the room, where it has one
 	// Resume is Joined.Resume of a lost connection: the member takes its seat back if that still exists.
 	Resume string `json:"resume,omitempty"`
+	// Received goes with Resume: how many messages have arrived on this seat since its first Joined, which like all others does
+	// not count. Nil: all that was written.
+	Received *uint64 `json:"received,omitempty"`
 }
 
 // Signal sends data to one member.
@@ -69,8 +77,40 @@ type Update struct {
 // ICE asks for fresh ICE servers.
 type ICE struct{}
 
-// Leave gives the seat up and ends the connection.
+// Leave gives the seat, or the place at the door, up and ends the connection.
 type Leave struct{}
+
+// Kick removes a member. Moderators only, like all that follow.
+type Kick struct {
+	Member string `json:"member"` // its id
+	Reason string `json:"reason,omitempty"`
+}
+
+// Lock closes or opens the room's door. Opening it lets in all who wait.
+type Lock struct {
+	Locked bool `json:"locked"`
+	Knock  bool `json:"knock,omitempty"` // whoever comes to the locked room waits, and moderators decide
+}
+
+// Admit lets in one who waits.
+type Admit struct {
+	Member string `json:"member"` // the id in Knock
+}
+
+// Deny turns one who waits away.
+type Deny struct {
+	Member string `json:"member"` // the id in Knock
+}
+
+// Password gives the room a password, or none when it is empty.
+type Password struct {
+	Password string `json:"password"`
+}
+
+// Limit bounds the members of the room; 0 means as many as the server allows. Who is in stays.
+type Limit struct {
+	MaxMembers int `json:"maxMembers"`
+}
 
 // Joined answers Join.
 type Joined struct {
@@ -82,6 +122,28 @@ type Joined struct {
 	TTL        int         `json:"ttl"`
 	// Resume is the secret that brings this seat back after a lost connection.
 	Resume string `json:"resume"`
+	// Resumed: the seat was taken back. Members is the room as of message Join.Received then, and what came after it follows.
+	Resumed bool `json:"resumed"`
+	// Received is how many of the client's messages after Join the server has handled on this seat.
+	Received uint64 `json:"received"`
+}
+
+// Waiting answers Join where a moderator must let the client in.
+type Waiting struct{}
+
+// Knock tells moderators who waits at the door. MemberJoined or MemberLeft with this id ends it.
+type Knock struct {
+	Member Member `json:"member"`
+}
+
+// RoomChanged tells of new settings of the room.
+type RoomChanged struct {
+	Room Room `json:"room"`
+}
+
+// ServerData is what the application's server has to say.
+type ServerData struct {
+	Data json.RawMessage `json:"data"`
 }
 
 // MemberJoined tells of a new member.
@@ -94,7 +156,7 @@ type MemberUpdated struct {
 	Member Member `json:"member"`
 }
 
-// MemberLeft tells that a member is gone for good.
+// MemberLeft tells that a member is gone for good, and moderators that one who knocked is.
 type MemberLeft struct {
 	Member string `json:"member"` // its id
 	Reason Reason `json:"reason"`
@@ -118,7 +180,7 @@ type ICEServers struct {
 	TTL        int         `json:"ttl"`
 }
 
-// Kicked tells that an administrator removes the member; the connection closes with 4003.
+// Kicked tells that a moderator or an administrator removes the member; the connection closes with 4003.
 type Kicked struct {
 	Reason string `json:"reason"`
 }
@@ -139,6 +201,12 @@ func (*Broadcast) Type() string     { return "broadcast" }
 func (*Update) Type() string        { return "update" }
 func (*ICE) Type() string           { return "ice" }
 func (*Leave) Type() string         { return "leave" }
+func (*Kick) Type() string          { return "kick" }
+func (*Lock) Type() string          { return "lock" }
+func (*Admit) Type() string         { return "admit" }
+func (*Deny) Type() string          { return "deny" }
+func (*Password) Type() string      { return "password" }
+func (*Limit) Type() string         { return "limit" }
 func (*Joined) Type() string        { return "joined" }
 func (*MemberJoined) Type() string  { return "member-joined" }
 func (*MemberUpdated) Type() string { return "member-updated" }
@@ -146,6 +214,10 @@ func (*MemberLeft) Type() string    { return "member-left" }
 func (*SignalFrom) Type() string    { return "signal" }
 func (*BroadcastFrom) Type() string { return "broadcast" }
 func (*ICEServers) Type() string    { return "ice-servers" }
+func (*Waiting) Type() string       { return "waiting" }
+func (*Knock) Type() string         { return "knock" }
+func (*RoomChanged) Type() string   { return "room" }
+func (*ServerData) Type() string    { return "server-message" }
 func (*Kicked) Type() string        { return "kicked" }
 func (*Draining) Type() string      { return "draining" }
 func (*Error) Type() string         { return "error" }
@@ -157,6 +229,10 @@ func (*MemberLeft) fromServer()    {}
 func (*SignalFrom) fromServer()    {}
 func (*BroadcastFrom) fromServer() {}
 func (*ICEServers) fromServer()    {}
+func (*Waiting) fromServer()       {}
+func (*Knock) fromServer()         {}
+func (*RoomChanged) fromServer()   {}
+func (*ServerData) fromServer()    {}
 func (*Kicked) fromServer()        {}
 func (*Draining) fromServer()      {}
 func (*Error) fromServer()         {}
@@ -164,6 +240,7 @@ func (*Error) fromServer()         {}
 func (m *Join) decode(f *fields) error {
 	m.Room, m.Name = f.string("room"), strings.TrimSpace(f.string("name"))
 	m.Token, m.Password, m.Resume = f.string("token"), f.string("password"), f.string("resume")
+	m.Received = f.count("received")
 	switch {
 	case f.err != nil:
 		return f.err
@@ -173,17 +250,16 @@ func (m *Join) decode(f *fields) error {
 		return badMessage("name must be 1 to %d printable characters", MaxNameLength)
 	case len(m.Token) > MaxTokenLength, len(m.Password) > MaxTokenLength, len(m.Resume) > MaxTokenLength:
 		return badMessage("token, password and resume must be at most %d bytes", MaxTokenLength)
+	case m.Received != nil && m.Resume == "":
+		return badMessage("received goes with resume")
 	}
 	return nil
 }
 
 func (m *Signal) decode(f *fields) error {
-	m.To, m.Data = f.string("to"), f.raw("data")
-	switch {
-	case f.err != nil:
+	m.To, m.Data = f.memberID("to"), f.raw("data")
+	if f.err != nil {
 		return f.err
-	case m.To == "":
-		return badMessage("to is missing: the id of a member")
 	}
 	return validateData(m.Data)
 }
@@ -209,6 +285,67 @@ func (m *Update) decode(f *fields) error {
 func (*ICE) decode(*fields) error   { return nil }
 func (*Leave) decode(*fields) error { return nil }
 
+func (m *Kick) decode(f *fields) error {
+	m.Member, m.Reason = f.memberID("member"), f.string("reason")
+	if f.err == nil && m.Reason != "" && !printable(m.Reason, MaxReason) {
+		return badMessage("reason must be at most %d printable characters", MaxReason)
+	}
+	return f.err
+}
+
+func (m *Lock) decode(f *fields) error {
+	locked := f.bool("locked")
+	if knock := f.bool("knock"); knock != nil {
+		m.Knock = *knock
+	}
+	switch {
+	case f.err != nil:
+		return f.err
+	case locked == nil:
+		return badMessage("locked is missing: true or false")
+	case m.Knock && !*locked:
+		return badMessage("knock goes with locked: true")
+	}
+	m.Locked = *locked
+	return nil
+}
+
+func (m *Admit) decode(f *fields) error {
+	m.Member = f.memberID("member")
+	return f.err
+}
+
+func (m *Deny) decode(f *fields) error {
+	m.Member = f.memberID("member")
+	return f.err
+}
+
+func (m *Password) decode(f *fields) error {
+	_, given := f.values["password"]
+	m.Password = f.string("password")
+	switch {
+	case f.err != nil:
+		return f.err
+	case !given:
+		return badMessage("password is missing; an empty one removes it")
+	case len(m.Password) > MaxTokenLength:
+		return badMessage("password must be at most %d bytes", MaxTokenLength)
+	}
+	return nil
+}
+
+func (m *Limit) decode(f *fields) error {
+	n := f.count("maxMembers")
+	switch {
+	case f.err != nil:
+		return f.err
+	case n == nil:
+		return badMessage("maxMembers is missing: a number, 0 for the server's own limit")
+	}
+	m.MaxMembers = int(min(*n, math.MaxInt32))
+	return nil
+}
+
 func validateData(data json.RawMessage) error {
 	switch {
 	case len(data) == 0:
@@ -232,8 +369,11 @@ func validRoom(s string) bool {
 	return true
 }
 
-func validName(s string) bool {
-	if n := utf8.RuneCountInString(s); n == 0 || n > MaxNameLength {
+func validName(s string) bool { return printable(s, MaxNameLength) }
+
+// printable reports whether s shows something, and nothing but that, in at most limit characters.
+func printable(s string, limit int) bool {
+	if n := utf8.RuneCountInString(s); n == 0 || n > limit {
 		return false
 	}
 	visible := false

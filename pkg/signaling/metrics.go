@@ -8,9 +8,10 @@ import (
 
 // metrics counts what the hub does. The label values are a fixed set, so no client can make it grow.
 type metrics struct {
-	rooms, members atomic.Int64
-	messages       map[string]prometheus.Counter // by type of client message, or what became of it
-	closed         map[string]prometheus.Counter // by cause.metric
+	rooms, members, waiting atomic.Int64
+	messages                map[string]prometheus.Counter // by type of client message, or what became of it
+	closed                  map[string]prometheus.Counter // by cause.metric
+	refused                 *prometheus.CounterVec        // by Code
 
 	collectors []prometheus.Collector
 }
@@ -29,6 +30,12 @@ func newMetrics() *metrics {
 	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "maitred_signaling_closed_total", Help: "Signaling connections that ended, by reason.",
 	}, []string{"reason"})
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "maitred_signaling_errors_total", Help: "Errors that clients were answered with, by code.",
+	}, []string{"code"})
+	for _, code := range codes {
+		m.refused.WithLabelValues(string(code))
+	}
 	for typ := range clientMessages {
 		m.messages[typ] = messages.WithLabelValues(typ)
 	}
@@ -44,7 +51,8 @@ func newMetrics() *metrics {
 	m.collectors = []prometheus.Collector{
 		gauge("maitred_rooms", "Rooms with members.", &m.rooms),
 		gauge("maitred_members", "Members of all rooms, those whose connection is lost included.", &m.members),
-		messages, closed,
+		gauge("maitred_signaling_waiting", "Clients that wait to be let into a room.", &m.waiting),
+		messages, closed, m.refused,
 	}
 	return m
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -39,11 +38,17 @@ maitred_members 2
 maitred_rooms 2
 # HELP maitred_signaling_messages_total Messages from clients by type.
 # TYPE maitred_signaling_messages_total counter
+maitred_signaling_messages_total{type="admit"} 0
 maitred_signaling_messages_total{type="broadcast"} 0
+maitred_signaling_messages_total{type="deny"} 0
 maitred_signaling_messages_total{type="ice"} 0
 maitred_signaling_messages_total{type="invalid"} 1
 maitred_signaling_messages_total{type="join"} 3
+maitred_signaling_messages_total{type="kick"} 0
 maitred_signaling_messages_total{type="leave"} 1
+maitred_signaling_messages_total{type="limit"} 0
+maitred_signaling_messages_total{type="lock"} 0
+maitred_signaling_messages_total{type="password"} 0
 maitred_signaling_messages_total{type="rate_limited"} 0
 maitred_signaling_messages_total{type="signal"} 0
 maitred_signaling_messages_total{type="update"} 0
@@ -60,7 +65,8 @@ maitred_signaling_messages_total{type="update"} 0
 
 func TestCausesAreCounted(t *testing.T) {
 	m := newMetrics()
-	for _, c := range []cause{causeLeft, causeLost, causeNoPong, causeNoJoin, causeTooSlow, causeReplaced, causeTooBig, causeShutdown, causeInternal} {
+	for _, c := range []cause{causeLeft, causeLost, causeNoPong, causeNoJoin, causeTooSlow, causeReplaced, causeTooBig, causeShutdown, causeInternal,
+		causeDenied, causeNotAdmitted, causeKicked("")} {
 		if m.closed[c.metric] == nil {
 			t.Errorf("%s has no counter", c.metric)
 		}
@@ -102,7 +108,11 @@ func TestLogHasNoSecrets(t *testing.T) {
 	p := s.dial()
 	p.write(websocket.MessageText, []byte(`{"type":"join","room":7,"token":"sesame"}`))
 	p.expectError(CodeBadMessage, "join")
-	p.join(&Join{Room: "r", Name: "Wilhelmina", Token: "sesame", Password: "sesame"})
+	refused := s.dial()
+	refused.send(&Join{Room: "r", Name: "Wilhelmina", Token: "sesame"})
+	refused.expectError(CodeUnauthorized, "join")
+	refused.expectClose(CloseUnauthorized)
+	p.join(&Join{Room: "r", Name: "Wilhelmina", Password: "sesame"})
 	p.cut()
 	s.waitAway(p)
 	back := s.resume(p)
@@ -141,11 +151,11 @@ func (b *syncBuffer) String() string {
 }
 
 func TestAddressTableIsBounded(t *testing.T) {
-	a := newAddresses(1, 1)
+	a := newAddresses(addressLimits{conns: 1, joins: 1, messages: 1, failedPasswords: 1, failedTokens: 1})
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
 	const held = 100
 	for i := range 100_000 {
-		if !a.connect(addr(i)) {
+		if _, ok := a.connect(addr(i)); !ok {
 			t.Fatalf("%v refused", addr(i))
 		}
 		if i >= held {
@@ -156,7 +166,7 @@ func TestAddressTableIsBounded(t *testing.T) {
 		t.Errorf("the table has %d entries for %d open connections", n, held)
 	}
 	for i := range held {
-		if a.connect(addr(i)) {
+		if _, ok := a.connect(addr(i)); ok {
 			t.Fatalf("%v was forgotten while it had a connection", addr(i))
 		}
 	}
@@ -180,67 +190,5 @@ func TestRun(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-// TestCrowd has members come, talk, get lost, resume, get kicked and go in a few rooms at once, and then counts.
-func TestCrowd(t *testing.T) {
-	const people, rounds = 24, 12
-	book := newLedger(t)
-	s := newServer(t, Options{ICE: book, Releaser: book, Resume: 20 * time.Millisecond, PingInterval: 5 * time.Millisecond,
-		MaxMembers: -1, ConnectionsPerIP: -1, MessagesPerSecond: -1})
-	var crowd sync.WaitGroup
-	for n := range people {
-		crowd.Go(func() {
-			for round := range rounds {
-				visit(s, fmt.Sprintf("room-%d", n%3), n+round)
-			}
-		})
-	}
-	crowd.Wait()
-	s.wait("all rooms to end", func() bool { return len(s.hub.Rooms()) == 0 })
-	book.waitReleased(people * rounds)
-	book.mu.Lock()
-	defer book.mu.Unlock()
-	if len(book.released) != len(book.minted) {
-		t.Errorf("%d members released, %d had credentials", len(book.released), len(book.minted))
-	}
-	if n := s.hub.metrics.members.Load(); n != 0 {
-		t.Errorf("%d members counted in no room", n)
-	}
-}
-
-// visit is one membership and one of the ways in which it ends.
-func visit(s *server, room string, way int) {
-	p := s.join(room, "n")
-	for _, m := range p.self.Members {
-		p.send(&Signal{To: m.ID, Data: []byte(`"hello"`)}) // some are gone by now
-	}
-	p.send(&Broadcast{Data: []byte("1")})
-	p.send(&Update{State: []byte(`{"n":1}`)})
-	switch way % 4 {
-	case 0:
-		p.send(&Leave{})
-		p.expectClose(websocket.StatusNormalClosure)
-	case 1:
-		p.cut()
-	case 2:
-		// Somebody else may have broken this seat's bounds meanwhile; then this is a new one.
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		ws, _, err := websocket.Dial(ctx, s.http.URL, &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
-		if err != nil {
-			s.t.Error(err)
-			return
-		}
-		defer ws.CloseNow()
-		raw, _ := Encode(&Join{Room: room, Name: "n", Resume: p.self.Resume})
-		if err := ws.Write(ctx, websocket.MessageText, raw); err != nil {
-			s.t.Error(err)
-		}
-		p.cut()
-	case 3:
-		s.hub.Kick(room, p.id(), "enough")
-		p.expectClose(CloseKicked)
 	}
 }

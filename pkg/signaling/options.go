@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/maitred/maitred/pkg/cluster"
+	"github.com/maitred/maitred/pkg/token"
 )
 
 // Options sets a Hub up. The zero value is safe: every limit that is 0 takes its default. A negative number means
@@ -28,9 +29,20 @@ type Options struct {
 	Queue       int   // messages that a member may lag behind; default 256
 	QueueBytes  int   // bytes that a member may lag behind; default 1 MiB
 
-	ConnectionsPerIP  int // open connections of an address (IPv6: of a /64); default 100
-	JoinsPerIP        int // joins a second of an address, and at once; default 20
-	MessagesPerSecond int // messages a second of a connection, and twice as many at once; default 100
+	ConnectionsPerIP     int // open connections of an address (IPv6: of a /64); default 100
+	JoinsPerIP           int // joins a second of an address, and at once; default 20
+	MessagesPerSecond    int // messages a second of a connection, and twice as many at once; default 100
+	MessagesPerIP        int // messages a second of an address, and twice as many at once; default 2,000
+	FailedPasswordsPerIP int // wrong room passwords a minute of an address, and at once; default 10
+	FailedTokensPerIP    int // refused join tokens a minute of an address, and at once; default 10
+	Attempts             int // wrong room passwords of a connection, the last of which ends it; default 5
+
+	Tokens           *token.Keys // verify join tokens; nil: all are refused
+	TokensOnly       bool        // nobody enters without a join token
+	RememberedTokens int         // join tokens whose uses or ban must be remembered; default 100,000
+
+	KnockTimeout   time.Duration // how long one waits to be let in; default 10 minutes
+	WaitingPerRoom int           // who wait to be let in; default 16
 
 	// RoomPermissions makes MaySend restrict a member to the addresses that the others of its room have signalled.
 	RoomPermissions    bool
@@ -40,11 +52,13 @@ type Options struct {
 	PingInterval time.Duration // between two pings of a connection; default 20 s
 	PongTimeout  time.Duration // until a ping must be answered; default 10 s
 	WriteTimeout time.Duration // until the network must take a write; default 10 s
+	ReadTimeout  time.Duration // from the first bytes of a message to its last; default 10 s
 
 	// ClientIP returns the address that the per-address limits count; default: the connection's.
 	ClientIP func(*http.Request) netip.Addr
 	ICE      ICEProvider // nil: members get no ICE servers
 	Releaser Releaser    // nil: nobody is told
+	Observer Observer    // nil: nobody is told
 	Bus      cluster.Bus // nil: this process alone
 	Log      *slog.Logger
 }
@@ -56,15 +70,23 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MessageSize, 72<<10, -1) // as SetReadLimit has it
 	orDefault(&o.Queue, 256, math.MaxInt)
 	orDefault(&o.QueueBytes, 1<<20, math.MaxInt)
-	orDefault(&o.ConnectionsPerIP, 100, math.MaxInt)
+	orDefault(&o.ConnectionsPerIP, 100, -1)
 	orDefault(&o.JoinsPerIP, 20, -1)
 	orDefault(&o.MessagesPerSecond, 100, -1)
+	orDefault(&o.MessagesPerIP, 2000, -1)
+	orDefault(&o.FailedPasswordsPerIP, 10, -1)
+	orDefault(&o.FailedTokensPerIP, 10, -1)
+	orDefault(&o.Attempts, 5, math.MaxInt)
+	orDefault(&o.RememberedTokens, 100_000, math.MaxInt)
+	orDefault(&o.WaitingPerRoom, 16, math.MaxInt)
 	orDefault(&o.AddressesPerMember, 64, math.MaxInt)
 	const never = time.Duration(math.MaxInt64)
+	orDefault(&o.KnockTimeout, 10*time.Minute, never)
 	orDefault(&o.JoinTimeout, 10*time.Second, never)
 	orDefault(&o.PingInterval, 20*time.Second, never)
 	orDefault(&o.PongTimeout, 10*time.Second, never)
 	orDefault(&o.WriteTimeout, 10*time.Second, never)
+	orDefault(&o.ReadTimeout, 10*time.Second, never)
 	if o.ClientIP == nil {
 		o.ClientIP = remoteIP
 	}

@@ -16,8 +16,12 @@
 //	                           <-  ice-servers {iceServers, ttl}
 //	leave                      ->  connection closed, member-left at the others
 //
+// A room has doors. Its moderators send lock, password, limit, kick, admit and deny; whoever comes to a room with a waiting
+// room gets waiting, and its moderators knock {member}.
+//
 // Data runs one way: a connection's reader decodes a message and gives it to its room, the room puts it into the
-// inbox of each member it is for, and each member's writer takes it from there. A room never waits for a member.
+// inbox of each member it is for, and each member's writer takes it from there. A room never waits for a member. The inbox keeps
+// what was written until the client has confirmed it, so that a resumed connection misses nothing.
 package signaling
 
 import (
@@ -36,6 +40,7 @@ const (
 	MaxDataSize    = 64 << 10 // bytes of JSON text in the data of signal and broadcast
 	MaxStateSize   = 4 << 10  // bytes of JSON text in the state of update
 	MaxTokenLength = 4 << 10  // bytes of token, password or resume
+	MaxReason      = 128      // printable characters in the reason of kick
 	MaxDepth       = 32       // objects and arrays within each other, the message itself included
 )
 
@@ -46,6 +51,9 @@ type Code string
 const (
 	CodeBadMessage     Code = "bad_message"
 	CodeRoomFull       Code = "room_full"
+	CodeRoomLocked     Code = "room_locked"
+	CodeWrongPassword  Code = "wrong_password"
+	CodeUnauthorized   Code = "unauthorized"
 	CodeNoSuchMember   Code = "no_such_member"
 	CodeRateLimited    Code = "rate_limited"
 	CodeTooManyRooms   Code = "too_many_rooms"
@@ -53,12 +61,19 @@ const (
 	CodeServerDraining Code = "server_draining"
 )
 
+// codes are all of them.
+var codes = []Code{
+	CodeBadMessage, CodeRoomFull, CodeRoomLocked, CodeWrongPassword, CodeUnauthorized, CodeNoSuchMember, CodeRateLimited,
+	CodeTooManyRooms, CodeNotAllowed, CodeServerDraining,
+}
+
 // The close codes besides those of RFC 6455 section 7.4.1.
 const (
-	CloseBadMessage websocket.StatusCode = 4000
-	CloseKicked     websocket.StatusCode = 4003
-	CloseTooSlow    websocket.StatusCode = 4008
-	CloseReplaced   websocket.StatusCode = 4009
+	CloseBadMessage   websocket.StatusCode = 4000
+	CloseUnauthorized websocket.StatusCode = 4001
+	CloseKicked       websocket.StatusCode = 4003
+	CloseTooSlow      websocket.StatusCode = 4008
+	CloseReplaced     websocket.StatusCode = 4009
 )
 
 // Reason says why a member left its room.
@@ -68,7 +83,9 @@ type Reason string
 const (
 	ReasonLeft       Reason = "left"        // it said leave
 	ReasonTimeout    Reason = "timeout"     // its connection was lost and it did not resume in time
-	ReasonKicked     Reason = "kicked"      // an administrator removed it
+	ReasonKicked     Reason = "kicked"      // a moderator or an administrator removed it
+	ReasonRoomClosed Reason = "room_closed" // an administrator closed the room
+	ReasonDenied     Reason = "denied"      // it knocked, and a moderator did not let it in
 	ReasonTooSlow    Reason = "too_slow"    // it did not read its messages
 	ReasonBadMessage Reason = "bad_message" // its connection was closed with 4000 or 1009
 
@@ -78,7 +95,8 @@ const (
 // Role says what a member may do.
 type Role string
 
-// The roles. The first member of a room is its moderator; when it leaves, the one who has been there longest is.
+// The roles. Where everybody may enter, the first member of a room is its moderator, and when the last moderator leaves, the one who
+// has been there longest becomes it. Where only join tokens let people in, they alone make moderators.
 const (
 	RoleModerator Role = "moderator"
 	RoleMember    Role = "member"
@@ -105,6 +123,9 @@ type Releaser interface {
 	// credentials are revoked. It is called without locks held, on the goroutine that noticed. It returns what the
 	// member's allocations relayed, from the first to the last.
 	Release(memberID string) Traffic
+	// Revoke is called, just as Release and before it, for a member that was kicked and had come with a join token: what else its holder was
+	// given for that token ends, too, and the token is refused until it expires.
+	Revoke(tokenID string, expires time.Time)
 }
 
 // Traffic is what was relayed: payload bytes without any header.

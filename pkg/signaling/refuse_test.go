@@ -40,7 +40,7 @@ var badMessages = []struct {
 	{"unknown type", `{"type":"sing"}`, false, ""},
 	{"long unknown type", `{"type":"` + strings.Repeat("ä", 1000) + `"}`, false, ""},
 	{"server's type", `{"type":"joined"}`, false, ""},
-	{"type of another version", `{"type":"lock","locked":true}`, false, ""},
+	{"type of another version", `{"type":"sing","loud":true}`, false, ""},
 	{"unknown field", `{"type":"ice","now":true}`, false, "ice"},
 	{"long unknown field", `{"type":"ice","` + strings.Repeat("x", 1000) + `":1}`, false, "ice"},
 	{"wrong type of field", `{"type":"join","room":7,"name":"n"}`, false, "join"},
@@ -53,6 +53,15 @@ var badMessages = []struct {
 	{"name with control character", `{"type":"join","room":"r","name":"a\u0007b"}`, false, "join"},
 	{"name that turns text around", `{"type":"join","room":"r","name":"a\u202eb"}`, false, "join"},
 	{"resume too long", `{"type":"join","room":"r","name":"n","resume":"` + strings.Repeat("x", MaxTokenLength+1) + `"}`, false, "join"},
+	{"token too long", `{"type":"join","room":"r","name":"n","token":"` + strings.Repeat("x", MaxTokenLength+1) + `"}`, false, "join"},
+	{"password too long", `{"type":"join","room":"r","name":"n","password":"` + strings.Repeat("x", MaxTokenLength+1) + `"}`, false, "join"},
+	{"everything too long", `{"type":"join","room":"r","name":"n","token":"` + strings.Repeat("x", maxJoin) + `"}`, false, "join"},
+	{"received without resume", `{"type":"join","room":"r","name":"n","received":1}`, false, "join"},
+	{"received null", `{"type":"join","room":"r","name":"n","resume":"x","received":null}`, false, "join"},
+	{"received negative", `{"type":"join","room":"r","name":"n","resume":"x","received":-1}`, false, "join"},
+	{"received with a fraction", `{"type":"join","room":"r","name":"n","resume":"x","received":1.5}`, false, "join"},
+	{"received too large", `{"type":"join","room":"r","name":"n","resume":"x","received":18446744073709551616}`, false, "join"},
+	{"received a string", `{"type":"join","room":"r","name":"n","resume":"x","received":"1"}`, false, "join"},
 	{"signal without to", `{"type":"signal","data":1}`, false, "signal"},
 	{"signal without data", `{"type":"signal","to":"x"}`, false, "signal"},
 	{"broadcast without data", `{"type":"broadcast"}`, false, "broadcast"},
@@ -60,6 +69,28 @@ var badMessages = []struct {
 	{"update without state", `{"type":"update"}`, false, "update"},
 	{"state not an object", `{"type":"update","state":[]}`, false, "update"},
 	{"state null", `{"type":"update","state":null}`, false, "update"},
+	{"kick nobody", `{"type":"kick"}`, false, "kick"},
+	{"kick with an empty id", `{"type":"kick","member":""}`, false, "kick"},
+	{"kick many", `{"type":"kick","member":["a","b"]}`, false, "kick"},
+	{"kick with a long id", `{"type":"kick","member":"` + strings.Repeat("x", maxCommand) + `"}`, false, "kick"},
+	{"reason too long", `{"type":"kick","member":"m","reason":"` + strings.Repeat("ä", MaxReason+1) + `"}`, false, "kick"},
+	{"reason that shows nothing", `{"type":"kick","member":"m","reason":" "}`, false, "kick"},
+	{"reason of two lines", `{"type":"kick","member":"m","reason":"a\nb"}`, false, "kick"},
+	{"reason not a string", `{"type":"kick","member":"m","reason":1}`, false, "kick"},
+	{"lock without locked", `{"type":"lock"}`, false, "lock"},
+	{"lock with null", `{"type":"lock","locked":null}`, false, "lock"},
+	{"locked not a bool", `{"type":"lock","locked":"true"}`, false, "lock"},
+	{"knock at an open door", `{"type":"lock","locked":false,"knock":true}`, false, "lock"},
+	{"knock not a bool", `{"type":"lock","locked":true,"knock":1}`, false, "lock"},
+	{"admit nobody", `{"type":"admit"}`, false, "admit"},
+	{"deny nobody", `{"type":"deny","member":null}`, false, "deny"},
+	{"password without password", `{"type":"password"}`, false, "password"},
+	{"password null", `{"type":"password","password":null}`, false, "password"},
+	{"room's password too long", `{"type":"password","password":"` + strings.Repeat("x", MaxTokenLength+1) + `"}`, false, "password"},
+	{"limit without maxMembers", `{"type":"limit"}`, false, "limit"},
+	{"limit negative", `{"type":"limit","maxMembers":-1}`, false, "limit"},
+	{"limit with a fraction", `{"type":"limit","maxMembers":1.5}`, false, "limit"},
+	{"limit too large", `{"type":"limit","maxMembers":1e30}`, false, "limit"},
 	{"state too long", `{"type":"update","state":{"a":"` + strings.Repeat("x", MaxStateSize) + `"}}`, false, "update"},
 }
 
@@ -78,6 +109,10 @@ func TestBadMessages(t *testing.T) {
 					p.join(&Join{Room: "bad", Name: "n"})
 				}
 				p.write(websocket.MessageText, []byte(tt.raw))
+				if !joined && len(tt.raw) > maxUnjoined {
+					p.expectClose(websocket.StatusMessageTooBig)
+					return
+				}
 				p.expectError(CodeBadMessage, tt.request)
 				if tt.fatal {
 					p.expectClose(CloseBadMessage)

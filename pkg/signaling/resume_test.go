@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -253,6 +255,7 @@ func TestResumeStampede(t *testing.T) {
 
 // TestTooSlow has one member that reads nothing. The others must not notice until it is closed.
 func TestTooSlow(t *testing.T) {
+	t.Parallel()
 	book := newLedger(t)
 	s := newServer(t, Options{MessagesPerSecond: -1, Releaser: book, Resume: time.Minute})
 	ann, bob, slow := s.join("r", "Ann"), s.join("r", "Bob"), s.join("r", "slow")
@@ -290,7 +293,8 @@ func (s *server) inboxFull(p *peer) bool {
 
 // TestStuckWrite has a member that never reads again: the write timeout ends it.
 func TestStuckWrite(t *testing.T) {
-	s := newServer(t, Options{MessagesPerSecond: -1, WriteTimeout: 500 * time.Millisecond, Queue: 4, Resume: time.Minute})
+	t.Parallel()
+	s := newServer(t, Options{MessagesPerSecond: -1, WriteTimeout: 500 * time.Millisecond, Queue: 4, Resume: 2 * time.Second})
 	ann, stuck := s.join("r", "Ann"), s.join("r", "stuck")
 	expect[*MemberJoined](ann)
 	data := []byte(`"` + strings.Repeat("x", 60_000) + `"`)
@@ -335,7 +339,7 @@ func TestHalfOpen(t *testing.T) {
 
 // TestPing has a peer that only reads: its library answers the pings, so it stays.
 func TestPing(t *testing.T) {
-	s := newServer(t, Options{PingInterval: time.Millisecond, Resume: -1})
+	s := newServer(t, Options{PingInterval: time.Nanosecond, Resume: -1, MessagesPerSecond: -1})
 	pings := make(chan struct{}, 1000)
 	p := s.dialWith(&websocket.DialOptions{
 		Subprotocols: []string{Subprotocol},
@@ -350,11 +354,513 @@ func TestPing(t *testing.T) {
 	p.join(&Join{Room: "r", Name: "n"})
 	closed := make(chan []ServerMessage, 1)
 	go func() { closed <- p.expectClose(CloseKicked) }()
-	for range 5 {
+	for range 200 {
 		<-pings
 	}
 	s.hub.Kick("r", p.id(), "")
 	if before := <-closed; len(before) != 1 {
 		t.Errorf("%+v", before)
 	}
+}
+
+// scene is a room in which everything happens that a member, Bob, can hear of.
+type scene struct {
+	s             *server
+	ann, bob, cid *peer
+}
+
+func newScene(s *server, room string) *scene {
+	sc := &scene{s: s, ann: s.join(room, "Ann"), bob: s.join(room, "Bob")}
+	expect[*MemberJoined](sc.ann)
+	return sc
+}
+
+// act is something that Bob hears of in so many messages.
+type act struct {
+	name     string
+	messages int
+	own      bool // of Bob, who must be there
+	do       func(*scene)
+}
+
+var acts = []act{
+	{"signal", 1, false, func(sc *scene) { sc.ann.send(&Signal{To: sc.bob.id(), Data: []byte(`{"n":1}`)}) }},
+	{"broadcast", 1, false, func(sc *scene) { sc.ann.send(&Broadcast{Data: []byte("2")}) }},
+	{"state of another", 1, false, func(sc *scene) { sc.ann.send(&Update{State: []byte(`{"muted":true}`)}) }},
+	{"one comes", 1, false, func(sc *scene) { sc.cid = sc.s.join(sc.ann.self.Room.ID, "Cid") }},
+	{"the application", 1, false, func(sc *scene) {
+		if err := sc.s.hub.Send(sc.ann.self.Room.ID, sc.bob.id(), []byte("3")); err != nil {
+			sc.s.t.Error(err)
+		}
+	}},
+	{"limit", 1, false, func(sc *scene) { sc.ann.send(&Limit{MaxMembers: 7}) }},
+	{"credential", 1, true, func(sc *scene) { sc.bob.send(&ICE{}) }},
+	{"mistake", 1, true, func(sc *scene) { sc.bob.send(&Signal{To: "nobody", Data: []byte("4")}) }},
+	{"another's state and going", 2, false, func(sc *scene) {
+		sc.cid.send(&Update{State: []byte(`{"hand":"up"}`)})
+		leave(sc.cid)
+	}},
+	{"own state", 1, true, func(sc *scene) { sc.bob.send(&Update{State: []byte(`{"own":1}`)}) }},
+	{"one comes and is kicked", 2, false, func(sc *scene) {
+		dan := sc.s.join(sc.ann.self.Room.ID, "Dan")
+		sc.ann.send(&Kick{Member: dan.id()})
+		dan.expectClose(CloseKicked)
+	}},
+	{"one comes to stay", 1, false, func(sc *scene) { sc.cid = sc.s.join(sc.ann.self.Room.ID, "Cid") }},
+	{"waiting room", 1, false, func(sc *scene) { sc.ann.send(&Lock{Locked: true, Knock: true}) }},
+	{"the moderator goes", 2, false, func(sc *scene) { leave(sc.ann) }},
+	{"knock", 1, false, func(sc *scene) {
+		dan := sc.s.ask(sc.bob.self.Room.ID, "Dan")
+		expect[*Waiting](dan)
+	}},
+}
+
+// roster is what a client knows of the other members that were told of them at first, and of all messages since.
+func roster(t *testing.T, members []Member, messages []string) []Member {
+	t.Helper()
+	members = slices.Clone(members)
+	for _, raw := range messages {
+		m, err := DecodeServer([]byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m := m.(type) {
+		case *MemberJoined:
+			members = append(members, m.Member)
+		case *MemberUpdated:
+			if i := slices.IndexFunc(members, func(o Member) bool { return o.ID == m.Member.ID }); i >= 0 {
+				members[i] = m.Member
+			}
+		case *MemberLeft:
+			members = slices.DeleteFunc(members, func(o Member) bool { return o.ID == m.Member })
+		}
+	}
+	return members
+}
+
+func (p *peer) readText(n int) []string {
+	p.t.Helper()
+	var texts []string
+	for range n {
+		raw, err := p.readRaw()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		texts = append(texts, string(raw))
+	}
+	return texts
+}
+
+// TestReplay takes a seat back as of every message of all kinds: what follows must be what a client got that was never cut, byte by byte.
+func TestReplay(t *testing.T) {
+	book := newLedger(t)
+	s := newServer(t, Options{ICE: book, Releaser: book, Resume: time.Minute, PingInterval: time.Hour})
+	sc := newScene(s, "r")
+	first := sc.bob.self
+	var heard []string
+	for _, a := range acts {
+		a.do(sc)
+		heard = append(heard, sc.bob.readText(a.messages)...)
+	}
+	last := sc.bob
+	for k := range len(heard) + 1 {
+		last.cut()
+		last = s.resumeFrom(sc.bob, uint64(k))
+		now := last.self
+		if !now.Resumed || now.Self.ID != first.Self.ID || now.Resume != first.Resume || now.Self.Role != RoleModerator || string(now.Self.State) != `{"own":1}` ||
+			!now.Room.Knock || now.Received != 3 || len(now.ICEServers) != 1 {
+			t.Fatalf("after %d of %d: %+v", k, len(heard), now)
+		}
+		if want := roster(t, first.Members, heard[:k]); !reflect.DeepEqual(append([]Member{}, now.Members...), append([]Member{}, want...)) {
+			t.Errorf("after %d messages the members are %+v, want %+v", k, now.Members, want)
+		}
+		if got := last.readText(len(heard) - k); !slices.Equal(got, heard[k:]) {
+			t.Errorf("after %d messages came %q,\nwant %q", k, got, heard[k:])
+		}
+	}
+	last.send(&Broadcast{Data: []byte("1")})
+	last.send(&ICE{}) // nothing else has come
+	expect[*ICEServers](last)
+}
+
+// TestReplayOfWhatHappensMeanwhile cuts the connection after every message: what was not read and what happened then follow.
+func TestReplayOfWhatHappensMeanwhile(t *testing.T) {
+	var others []act
+	for _, a := range acts {
+		if !a.own {
+			others = append(others, a)
+		}
+	}
+	s := newServer(t, Options{Resume: time.Minute})
+	for cut := range len(others) + 1 {
+		for unread := range 2 {
+			sc := newScene(s, fmt.Sprintf("room-%d-%d", cut, unread))
+			first := sc.bob.self.Members
+			var heard []string
+			after := func(done []act) {
+				for _, a := range done {
+					a.do(sc)
+				}
+			}
+			for _, a := range others[:cut] {
+				a.do(sc)
+				heard = append(heard, sc.bob.readText(a.messages)...)
+			}
+			heard = heard[:max(0, len(heard)-unread)]
+			sc.bob.cut()
+			s.waitAway(sc.bob)
+			after(others[cut:])
+			total := 0
+			for _, a := range others {
+				total += a.messages
+			}
+			back := s.resumeFrom(sc.bob, uint64(len(heard)))
+			if !back.self.Resumed {
+				t.Fatal("not resumed")
+			}
+			if want := roster(t, first, heard); !slices.Equal(ids(back.self.Members), ids(want)) {
+				t.Errorf("cut after %d: members %v, want %v", len(heard), ids(back.self.Members), ids(want))
+			}
+			rest := back.readText(total - len(heard))
+			now, _ := s.hub.Room(sc.bob.self.Room.ID)
+			var want []string
+			for _, m := range now.Members {
+				if m.ID != sc.bob.id() {
+					want = append(want, m.ID)
+				}
+			}
+			if got := ids(roster(t, back.self.Members, rest)); !slices.Equal(got, want) {
+				t.Errorf("cut after %d: ends with members %v, the room has %v", len(heard), got, want)
+			}
+			quiet(back)
+		}
+	}
+}
+
+// TestJoinedIsLost has the answer to a resume not arrive: the next one must not miss what was written behind it.
+func TestJoinedIsLost(t *testing.T) {
+	s := newServer(t, Options{Resume: time.Minute})
+	ann, bob := s.join("r", "Ann"), s.join("r", "Bob")
+	for i := range 5 {
+		ann.send(&Signal{To: bob.id(), Data: fmt.Appendf(nil, "%d", i)})
+	}
+	for range 2 {
+		expect[*SignalFrom](bob)
+	}
+	bob.cut()
+	two := uint64(2)
+	for range 3 {
+		lost := s.dial()
+		lost.send(&Join{Room: "r", Name: "x", Resume: bob.self.Resume, Received: &two})
+		s.wait("the seat to be taken", func() bool {
+			info, _ := s.hub.Room("r")
+			return info.Members[1].Connected
+		})
+		lost.cut()
+		s.waitAway(bob)
+	}
+	back := s.resumeFrom(bob, 2)
+	for i := 2; i < 5; i++ {
+		if got := expect[*SignalFrom](back); string(got.Data) != fmt.Sprint(i) {
+			t.Errorf("got %s, want %d", got.Data, i)
+		}
+	}
+	quiet(back)
+}
+
+// TestReceivedIsNotThere resumes with numbers that the server cannot go on from: the seat is given up, and the client comes as somebody new.
+func TestReceivedIsNotThere(t *testing.T) {
+	const queue, messages = 8, 40
+	for _, connected := range []bool{false, true} {
+		for name, received := range map[string]uint64{
+			"one too many": messages + 1, "many too many": messages + 1000, "the largest number": 1<<64 - 1, "older than the buffer": 0, "a little older": messages - queue - 1,
+		} {
+			t.Run(fmt.Sprintf("%s, connected %v", name, connected), func(t *testing.T) {
+				book := newLedger(t)
+				s := newServer(t, Options{ICE: book, Releaser: book, Resume: time.Minute, Queue: queue, PingInterval: time.Hour})
+				ann, bob := s.join("r", "Ann"), s.join("r", "Bob")
+				expect[*MemberJoined](ann)
+				for i := range messages {
+					ann.send(&Signal{To: bob.id(), Data: fmt.Appendf(nil, "%d", i)})
+					expect[*SignalFrom](bob)
+				}
+				if !connected {
+					bob.cut()
+					s.waitAway(bob)
+				}
+				back := s.resumeFrom(bob, received)
+				if back.self.Resumed || back.id() == bob.id() || back.self.Resume == bob.self.Resume || back.self.Received != 0 || back.self.Self.Name != "x" {
+					t.Errorf("back as %+v", back.self)
+				}
+				ann.hear(&MemberLeft{Member: bob.id(), Reason: ReasonTooSlow}, &MemberJoined{Member: back.self.Self})
+				book.waitReleased(1)
+				if connected {
+					bob.expectClose(CloseReplaced)
+				}
+				if again := s.resumeFrom(bob, 0); again.self.Resumed {
+					t.Error("the seat that was given up is still there")
+				}
+			})
+		}
+	}
+}
+
+// TestWhatIsKeptIsBounded has a member read all that comes, for long: no more than the queue is kept.
+func TestWhatIsKeptIsBounded(t *testing.T) {
+	const queue, queueBytes = 16, 2000
+	s := newServer(t, Options{Queue: queue, QueueBytes: queueBytes, PingInterval: time.Hour, MessagesPerSecond: -1})
+	ann, bob := s.join("r", "Ann"), s.join("r", "Bob")
+	box := s.inbox(bob)
+	for i := range 500 {
+		ann.send(&Signal{To: bob.id(), Data: []byte(`"` + strings.Repeat("x", i%400) + `"`)})
+		expect[*SignalFrom](bob)
+		box.mu.Lock()
+		if len(box.items) > queue || box.bytes > queueBytes || box.bytes < 0 || box.full {
+			t.Fatalf("after %d messages: %d of them and %d bytes are kept, full %v", i, len(box.items), box.bytes, box.full)
+		}
+		box.mu.Unlock()
+	}
+}
+
+func (s *server) inbox(p *peer) *inbox {
+	s.t.Helper()
+	r := s.hub.find(p.self.Room.ID)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byIDLocked(p.id()).inbox
+}
+
+// kept is how many messages an inbox holds.
+func (b *inbox) kept() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items)
+}
+
+// TestPingsConfirm has a client that answers pings: what it got before need not be kept.
+func TestPingsConfirm(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		opts Options
+		kept int // at most, of 4 messages
+	}{
+		{"every now and then", Options{PingInterval: time.Millisecond}, 0},
+		{"when half is full", Options{PingInterval: time.Hour, Queue: 8}, 3}, // one ping at least
+		{"when half of the bytes are", Options{PingInterval: time.Hour, QueueBytes: 800}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.opts.Resume = time.Minute
+			s := newServer(t, tt.opts)
+			ann, bob := s.join("r", "Ann"), s.join("r", "Bob")
+			expect[*MemberJoined](ann)
+			box := s.inbox(bob)
+			for _, resumed := range []bool{false, true} {
+				if resumed { // with a backlog that asks for a ping at once
+					bob.cut()
+					s.waitAway(bob)
+				}
+				for range 4 {
+					ann.send(&Signal{To: bob.id(), Data: []byte(`"` + strings.Repeat("x", 100) + `"`)})
+				}
+				quiet(ann)
+				if resumed {
+					bob = s.resume(bob)
+				}
+				done := make(chan struct{})
+				reader := bob
+				go func() {
+					defer close(done)
+					for {
+						if _, err := reader.readRaw(); err != nil {
+							return
+						}
+					}
+				}()
+				s.wait("the messages to be confirmed", func() bool { return box.kept() <= tt.kept })
+				bob.cut()
+				<-done
+				s.waitAway(bob)
+				bob = s.resume(bob)
+				if !bob.self.Resumed {
+					t.Fatal("not resumed")
+				}
+			}
+		})
+	}
+}
+
+// TestInboxKeepsItsPromise does at random what writers, clients and pings do to an inbox, and compares with all that was ever pushed.
+func TestInboxKeepsItsPromise(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		maxItems, maxBytes := 1+r.IntN(12), 40+r.IntN(100)
+		b := newInbox(maxItems, maxBytes)
+		var all []string // message n is all[n-1]
+		written, low := 0, 0
+		for range 300 {
+			switch r.IntN(6) {
+			case 0, 1:
+				msg := fmt.Sprintf("%d %s", len(all)+1, strings.Repeat("x", r.IntN(20)))
+				if b.push([]byte(msg), false) {
+					all = append(all, msg)
+				}
+			case 2, 3:
+				msg, ok, _ := b.next()
+				if ok != (written < len(all)) || ok && string(msg) != all[written] {
+					t.Fatalf("seed %d: next is %q after %d of %d", seed, msg, written, len(all))
+				}
+				if ok {
+					b.wrote()
+					written++
+				}
+			case 4:
+				n := low + r.IntN(written-low+1)
+				b.confirm(uint64(n))
+				low = max(low, n)
+			case 5:
+				n := low + r.IntN(written-low+1)
+				received := uint64(n)
+				first := int(b.first)
+				if ok := b.resume(&received); ok != (n >= first-1) {
+					t.Fatalf("seed %d: resume after %d is %v, the first of %d is %d", seed, n, ok, written, first)
+				} else if ok {
+					low, written = n, n
+				}
+			}
+			if b.full {
+				break
+			}
+			if len(b.items) > maxItems || b.bytes > maxBytes || int(b.sent()) != written {
+				t.Fatalf("seed %d: %d items, %d bytes, sent %d, want %d", seed, len(b.items), b.bytes, b.sent(), written)
+			}
+		}
+		if tooMany := b.resume(ptr(uint64(len(all) + 1))); tooMany {
+			t.Fatalf("seed %d: resumed after a message that there was not", seed)
+		}
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// counter is a client that counts, as docs/protocol.md tells it to: it may lose any connection at any time.
+type counter struct {
+	s    *server
+	room string
+	to   string // who gets its signals
+
+	mu       sync.Mutex
+	out, in  *peer // where it sends, and what it listens to
+	resume   string
+	received uint64
+	sent     []string // all of them: this one keeps everything
+	wrong    []string
+}
+
+// say sends the next number.
+func (c *counter) say() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text := fmt.Sprintf(`{"type":"signal","to":%q,"data":%d}`, c.to, len(c.sent)+1)
+	c.sent = append(c.sent, text)
+	c.write(text)
+}
+
+// write writes to a connection that may have ended.
+func (c *counter) write(text string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_ = c.out.ws.Write(ctx, websocket.MessageText, []byte(text))
+}
+
+// renew takes the seat back on a new connection while the old one goes on, or not.
+func (c *counter) renew(cut bool) *peer {
+	p := c.s.dial()
+	c.mu.Lock()
+	if cut {
+		c.out.cut()
+	}
+	join := &Join{Room: c.room, Name: "n", Resume: c.resume, Received: ptr(c.received)}
+	c.in = p // what the old one brings from now on does not count
+	c.mu.Unlock()
+	p.send(join)
+	joined, err := p.read()
+	c.mu.Lock() // until now it went on to send on the old one
+	defer c.mu.Unlock()
+	c.out = p
+	j, ok := joined.(*Joined)
+	if err != nil || !ok || !j.Resumed || j.Received > uint64(len(c.sent)) {
+		c.wrong = append(c.wrong, fmt.Sprintf("resumed with %+v, %v", joined, err))
+		return p
+	}
+	for _, text := range c.sent[j.Received:] {
+		c.write(text)
+	}
+	return p
+}
+
+// listen counts what comes on a connection as long as it is the newest.
+func (c *counter) listen(p *peer) {
+	for {
+		m, err := p.read()
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		if c.in != p {
+			c.mu.Unlock()
+			return
+		}
+		c.received++
+		if got, ok := m.(*SignalFrom); !ok || string(got.Data) != fmt.Sprint(c.received) {
+			c.wrong = append(c.wrong, fmt.Sprintf("message %d is %+v", c.received, m))
+		}
+		c.mu.Unlock()
+	}
+}
+
+// TestResumeBothWays resumes again and again, with the old connection still open or not, while numbers go both ways: all must arrive, in order
+// and once.
+func TestResumeBothWays(t *testing.T) {
+	const messages, rounds = 1500, 25
+	s := newServer(t, Options{Resume: time.Minute, MessagesPerSecond: -1, Queue: 2 * messages, PingInterval: 2 * time.Millisecond})
+	ann, bob := s.join("r", "Ann"), s.join("r", "Bob")
+	expect[*MemberJoined](ann)
+	c := &counter{s: s, room: "r", to: ann.id(), out: bob, in: bob, resume: bob.self.Resume}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := range messages {
+			ann.send(&Signal{To: bob.id(), Data: fmt.Appendf(nil, "%d", i+1)})
+		}
+	})
+	all.Go(func() {
+		for range messages {
+			c.say()
+		}
+	})
+	var listeners sync.WaitGroup
+	listeners.Go(func() { c.listen(bob) })
+	for round := range rounds {
+		p := c.renew(round%2 == 0)
+		listeners.Go(func() { c.listen(p) })
+	}
+	for want := 1; want <= messages; want++ {
+		if got := expect[*SignalFrom](ann); string(got.Data) != fmt.Sprint(want) {
+			t.Fatalf("got %s, want %d", got.Data, want)
+		}
+	}
+	all.Wait()
+	quiet(ann)
+	s.wait("the last message", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.received >= messages
+	})
+	c.mu.Lock()
+	for _, wrong := range c.wrong {
+		t.Error(wrong)
+	}
+	last := c.in
+	c.mu.Unlock()
+	last.cut()
+	listeners.Wait()
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maitred/maitred/pkg/cluster"
@@ -22,37 +23,48 @@ type room struct {
 	// Fixed after construction.
 	hub     *Hub
 	name    string
+	id      string // of this life of the name
 	since   time.Time
 	topic   cluster.Topic
 	inboxes inboxes
 
 	mu      sync.Mutex
-	members []*member   // in the order in which they joined
+	members []*member // in the order in which they joined
+	waiting []*member // at the door, in the order in which they knocked
+	door    door
 	gone    []departure // removed, not yet seen off
+	leaving int         // members that are being seen off
+	peak    int         // most members at once
 	drained bool        // nobody may join any more
 	ended   bool
 
 	departed Traffic // of the members that have left
 }
 
-// member is one seat of a room. It outlives its connection for Options.Resume.
+// member is one seat of a room, or one place at its door. A seat outlives its connection for Options.Resume.
 type member struct {
 	// Fixed after construction.
-	id     string
-	token  string // brings the seat back
-	since  time.Time
-	room   *room
-	inbox  *inbox
-	lease  lease
-	expiry *alarm
+	id       string
+	token    string // brings the seat back
+	room     *room
+	inbox    *inbox
+	lease    lease
+	expiry   *alarm
+	ticket   *ticket       // the join token that it came with; nil without one
+	admitted chan struct{} // closed when it gets its seat
+
+	seated atomic.Bool // has, or had, a seat; written under room.mu
 
 	// Guarded by room.mu.
+	since time.Time // it has its seat, or waits for one
 	name  string
 	role  Role
 	state json.RawMessage
-	conn  *conn    // nil while it is lost
-	away  []Member // the others as they were when conn was lost; the inbox has what happened since
-	left  Reason   // why it is gone; empty while it is a member
+	conn  *conn  // nil while it is lost
+	last  *conn  // conn, or the one before
+	left  Reason // why it is gone; empty while it is here
+
+	handled uint64 // messages of the client, owned by the reader of conn and handed over by conn.retire
 }
 
 // departure is what remains to be done for a member that is gone.
@@ -62,11 +74,10 @@ type departure struct {
 	why    cause
 }
 
-// view is what a member is told when it takes its seat.
-type view struct {
-	self     Member
-	others   []Member
-	replaced *conn // had the seat until now
+// entry is what a successful join comes to.
+type entry struct {
+	member  *member
+	resumed bool
 }
 
 // inboxes are the inboxes of the members that are connected to this node. They have a lock of their own because
@@ -107,7 +118,7 @@ func (in *inboxes) deliver(ev cluster.Event) {
 }
 
 func newRoom(h *Hub, name string) (*room, error) {
-	r := &room{hub: h, name: name, since: time.Now(), inboxes: inboxes{byID: make(map[string]*inbox)}}
+	r := &room{hub: h, name: name, id: rand.Text(), since: time.Now(), inboxes: inboxes{byID: make(map[string]*inbox)}}
 	topic, err := h.opts.Bus.Subscribe(name, r.inboxes.deliver)
 	if err != nil {
 		return nil, err
@@ -123,10 +134,17 @@ func (r *room) command(fn func()) {
 	fn()
 	gone := r.gone
 	r.gone = nil
-	empty := len(r.members) == 0 && !r.ended
+	r.leaving += len(gone)
+	empty := r.emptyLocked()
 	r.mu.Unlock()
-	for _, d := range gone {
-		r.hub.release(d.member)
+	if len(gone) > 0 {
+		for _, d := range gone {
+			r.hub.release(d.member)
+		}
+		r.mu.Lock()
+		r.leaving -= len(gone)
+		empty = r.emptyLocked()
+		r.mu.Unlock()
 	}
 	if empty {
 		r.hub.forget(r)
@@ -138,55 +156,116 @@ func (r *room) command(fn func()) {
 	}
 }
 
-// join gives c a new seat, or the one that the resume token is for.
-func (r *room) join(c *conn, j *Join) (m *member, v view, err error) {
+// emptyLocked reports whether the room should end.
+func (r *room) emptyLocked() bool { return len(r.members) == 0 && r.leaving == 0 && !r.ended }
+
+// resume gives c the seat that the join's resume token is for; entry.member is nil if there is none that has what the client misses.
+func (r *room) resume(c *conn, j *Join) (e entry, err error) {
+	var previous *conn
 	r.command(func() {
-		switch m = r.byTokenLocked(j.Resume); {
+		if m := r.resumableLocked(j); m != nil && r.drained {
+			err = errDraining
+		} else if m != nil {
+			e = entry{m, true}
+			previous = r.attachLocked(m, c)
+		}
+	})
+	if e.member == nil {
+		return e, err
+	}
+	previous.retire() // only now is it settled what was written
+	switch ok := e.member.inbox.resume(j.Received); {
+	case !ok && r.giveUpSeat(e.member, c):
+		return entry{}, nil
+	case j.Received == nil:
+		r.tellAgain(e.member)
+	}
+	return e, nil
+}
+
+// giveUpSeat ends the membership of the seat that c has just taken, and leaves c without one. It reports false when c has lost it already,
+// and ends.
+func (r *room) giveUpSeat(m *member, c *conn) (had bool) {
+	r.command(func() {
+		if had = m.conn == c && m.left == ""; had {
+			m.conn = nil
+			r.removeLocked(m, ReasonTooSlow, causeTooSlow)
+		}
+	})
+	return had
+}
+
+// join gives c a new seat or a place at the door.
+func (r *room) join(c *conn, j *Join, t *ticket) (e entry, err error) {
+	r.command(func() {
+		switch {
 		case r.ended:
 			err = errRoomGone
 		case r.drained:
 			err = errDraining
-		case m != nil:
-			v = r.attachLocked(m, c)
-		case len(r.members) >= r.hub.opts.MaxMembers:
-			err = errRoomFull
 		default:
-			m, v = r.admitLocked(c, j.Name)
+			e.member, err = r.enterLocked(c, j, t)
 		}
 	})
-	return m, v, err
+	return e, err
 }
 
-func (r *room) admitLocked(c *conn, name string) (*member, view) {
+// enterLocked lets c in, or has it wait, if the door allows that.
+func (r *room) enterLocked(c *conn, j *Join, t *ticket) (*member, error) {
+	wait, err := r.askLocked(c, j, t)
+	if err != nil {
+		return nil, err
+	}
 	m := &member{
-		id: rand.Text(), token: rand.Text(), since: time.Now(),
+		id: rand.Text(), token: rand.Text(),
 		room:   r,
 		inbox:  newInbox(r.hub.opts.Queue, r.hub.opts.QueueBytes),
 		expiry: &alarm{tasks: &r.hub.tasks},
-		name:   name, role: RoleMember, state: json.RawMessage("{}"), conn: c,
+		ticket: t, admitted: make(chan struct{}),
+		name: j.Name, role: t.role(), state: json.RawMessage("{}"), conn: c, last: c,
 	}
-	if len(r.members) == 0 {
+	if name := t.name(); name != "" {
+		m.name = name
+	}
+	if wait {
+		r.knockLocked(m)
+	} else {
+		r.seatLocked(m)
+	}
+	return m, nil
+}
+
+// seatLocked makes a member of m.
+func (r *room) seatLocked(m *member) {
+	if len(r.members) == 0 && !r.hub.opts.TokensOnly {
 		m.role = RoleModerator
 	}
-	v := view{self: m.info(), others: r.othersLocked(m)}
+	m.since = time.Now()
+	m.inbox.begin(r.othersLocked(m))
+	m.lease.begin()
+	m.seated.Store(true)
 	r.members = append(r.members, m)
 	r.hub.told.enter(r, m.id)
 	r.publishLocked(m.id, "", &MemberJoined{Member: m.info()})
 	r.inboxes.set(m.id, m.inbox)
+	close(m.admitted)
 	r.hub.metrics.members.Add(1)
-	return m, v
+	if r.peak == 0 {
+		r.observe(Event{Type: RoomStarted})
+	}
+	r.peak = max(r.peak, len(r.members))
+	r.observe(Event{Type: MemberEntered, Member: m.forObserver()})
+	if m.moderates() {
+		r.tellWhoWaitsLocked(m)
+	}
 }
 
-// attachLocked gives the seat to c.
-func (r *room) attachLocked(m *member, c *conn) view {
-	old := m.conn
-	if old != nil {
-		r.awayLocked(m)
-	}
+// attachLocked gives the seat to c. It returns the connection that had it before.
+func (r *room) attachLocked(m *member, c *conn) (previous *conn) {
 	m.expiry.clear()
-	v := view{self: m.info(), others: m.away, replaced: old}
-	m.conn, m.away = c, nil
-	return v
+	previous = m.last
+	m.conn, m.last = c, c
+	return previous
 }
 
 // detach notes that the member's connection is lost. If it has another one by now, or is gone, nothing happens.
@@ -194,23 +273,17 @@ func (r *room) detach(m *member, c *conn) {
 	r.command(func() {
 		switch {
 		case m.conn != c || m.left != "":
+		case !m.seated.Load():
+			r.leaveDoorLocked(m, ReasonLeft, causeLost)
 		case m.inbox.isFull():
 			r.removeLocked(m, ReasonTooSlow, causeTooSlow)
 		case r.hub.opts.Resume <= 0:
 			r.removeLocked(m, ReasonTimeout, causeLost)
 		default:
-			r.awayLocked(m)
+			m.conn = nil
 			m.expiry.set(r.hub.opts.Resume, func() { r.expire(m) })
 		}
 	})
-}
-
-// awayLocked remembers the room as it is now. With it and the inbox the member misses nothing when it comes back:
-// what the inbox says so far about who is here is part of the picture, what it will say is not.
-func (r *room) awayLocked(m *member) {
-	m.conn = nil
-	m.away = r.othersLocked(m)
-	m.inbox.dropRoster()
 }
 
 func (r *room) expire(m *member) {
@@ -226,23 +299,41 @@ func (r *room) expire(m *member) {
 	})
 }
 
-// remove ends the membership of the member with this id.
-func (r *room) remove(id string, reason Reason, why cause) (removed bool) {
+// remove ends the membership of the member with this id, or its waiting, on an administrator's behalf.
+func (r *room) remove(id, reason string) (removed bool) {
 	r.command(func() {
-		if m := r.byIDLocked(id); m != nil {
-			r.hub.banned.add(m.token, r.hub.opts.Resume)
-			r.removeLocked(m, reason, why)
-			removed = true
+		m, w := r.byIDLocked(id), r.waitingLocked(id)
+		removed = m != nil || w != nil
+		switch {
+		case m != nil:
+			r.kickLocked(m, reason)
+		case w != nil:
+			r.leaveDoorLocked(w, ReasonDenied, causeDenied)
 		}
 	})
 	return removed
 }
 
+// kickLocked removes a member that must not come back with the tokens it has.
+func (r *room) kickLocked(m *member, reason string) {
+	r.banLocked(m)
+	r.removeLocked(m, ReasonKicked, causeKicked(reason))
+}
+
+func (r *room) banLocked(m *member) {
+	r.hub.banned.add(m.token, r.hub.opts.Resume)
+	r.hub.tickets.ban(m.ticket)
+}
+
 // removeFrom ends a membership because of its connection c, unless another connection has the seat by now.
 func (r *room) removeFrom(m *member, c *conn, reason Reason, why cause) {
 	r.command(func() {
-		if m.conn == c && m.left == "" {
+		switch {
+		case m.conn != c || m.left != "":
+		case m.seated.Load():
 			r.removeLocked(m, reason, why)
+		default:
+			r.leaveDoorLocked(m, reason, why)
 		}
 	})
 }
@@ -250,11 +341,20 @@ func (r *room) removeFrom(m *member, c *conn, reason Reason, why cause) {
 func (r *room) removeLocked(m *member, reason Reason, why cause) {
 	r.dropLocked(m, reason, why)
 	r.publishLocked(m.id, "", &MemberLeft{Member: m.id, Reason: reason})
-	if m.role == RoleModerator && len(r.members) > 0 {
-		heir := r.members[0]
-		heir.role = RoleModerator
-		r.publishLocked("", "", &MemberUpdated{Member: heir.info()})
+	switch {
+	case len(r.members) == 0:
+		r.abandonLocked()
+	case !r.hub.opts.TokensOnly && !slices.ContainsFunc(r.members, (*member).moderates):
+		r.promoteLocked(r.members[0])
 	}
+	r.letInLocked()
+}
+
+// promoteLocked makes a moderator, who hears of those who wait.
+func (r *room) promoteLocked(m *member) {
+	m.role = RoleModerator
+	r.publishLocked("", "", &MemberUpdated{Member: m.info()})
+	r.tellWhoWaitsLocked(m)
 }
 
 // dropLocked takes the member out without a word to the others.
@@ -268,15 +368,21 @@ func (r *room) dropLocked(m *member, reason Reason, why cause) {
 	r.hub.metrics.members.Add(-1)
 }
 
-// settle adds what a member that is gone had relayed.
-func (r *room) settle(used Traffic) {
+// settle adds what a member that is gone had relayed. It returns how long it was there.
+func (r *room) settle(m *member, used Traffic) (lasted time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	lasted = time.Since(m.since)
 	r.departed.add(used)
+	r.observe(Event{Type: MemberGone, Member: m.forObserver(), Reason: m.left, Duration: lasted, Relayed: used})
+	return lasted
 }
 
 // signal sends data to one other member.
 func (r *room) signal(m *member, s *Signal) error {
+	if !m.seated.Load() {
+		return errNotAdmitted
+	}
 	msg := encodeRelay("signal", m.id, s.Data)
 	r.hub.told.learn(m.id, s.To, s.Data) // before the receiver can act on it
 	r.mu.Lock()
@@ -292,6 +398,9 @@ func (r *room) signal(m *member, s *Signal) error {
 
 // broadcast sends data to all other members.
 func (r *room) broadcast(m *member, b *Broadcast) error {
+	if !m.seated.Load() {
+		return errNotAdmitted
+	}
 	msg := encodeRelay("broadcast", m.id, b.Data)
 	r.hub.told.learn(m.id, "", b.Data)
 	r.mu.Lock()
@@ -303,13 +412,31 @@ func (r *room) broadcast(m *member, b *Broadcast) error {
 }
 
 // update sets the member's state and tells everybody, the member itself included.
-func (r *room) update(m *member, state json.RawMessage) {
+func (r *room) update(m *member, state json.RawMessage) error {
+	if !m.seated.Load() {
+		return errNotAdmitted
+	}
 	r.command(func() {
 		if m.left == "" {
 			m.state = state
 			r.publishLocked("", "", &MemberUpdated{Member: m.info()})
 		}
 	})
+	return nil
+}
+
+// send is what the application's server says to a member, or to all ("").
+func (r *room) send(to string, data json.RawMessage) error {
+	msg := &ServerData{Data: data}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.ended || len(r.members) == 0:
+		return ErrNoSuchRoom
+	case to != "" && r.byIDLocked(to) == nil:
+		return ErrNoSuchMember
+	}
+	return r.topic.Publish(cluster.Event{To: to, Type: msg.Type(), Message: mustEncode(msg)})
 }
 
 // publishLocked tells the members of what the room itself does.
@@ -320,21 +447,32 @@ func (r *room) publishLocked(from, to string, msg ServerMessage) {
 	}
 }
 
-// drain tells the members on this node that it is about to stop, and lets nobody join any more.
+// drain tells the members on this node that it is about to stop, and lets nobody in any more.
 func (r *room) drain() {
 	msg := &Draining{}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.drained = true
-	r.inboxes.deliver(cluster.Event{Type: msg.Type(), Message: mustEncode(msg)})
+	r.command(func() {
+		r.drained = true
+		r.inboxes.deliver(cluster.Event{Type: msg.Type(), Message: mustEncode(msg)})
+		for _, w := range slices.Clone(r.waiting) {
+			r.leaveDoorLocked(w, ReasonLeft, causeDraining)
+		}
+	})
 }
 
 // close takes all members out. There is nobody left to tell.
-func (r *room) close(why cause) {
+func (r *room) close(reason Reason, why cause) {
 	r.command(func() {
+		r.drained = r.drained || reason == reasonShutdown
 		for _, m := range slices.Clone(r.members) {
-			r.dropLocked(m, reasonShutdown, why)
+			if reason == ReasonRoomClosed {
+				r.banLocked(m)
+			}
+			r.dropLocked(m, reason, why)
 		}
+		for _, w := range slices.Clone(r.waiting) {
+			r.turnAwayLocked(w, reason, why)
+		}
+		r.door = door{}
 	})
 }
 
@@ -342,11 +480,14 @@ func (r *room) close(why cause) {
 func (r *room) endIfEmpty() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || len(r.members) > 0 {
+	if !r.emptyLocked() {
 		return false
 	}
 	r.ended = true
 	r.topic.Close()
+	if r.peak > 0 {
+		r.observe(Event{Type: RoomEnded, Duration: time.Since(r.since), Relayed: r.departed, Peak: r.peak})
+	}
 	return true
 }
 
@@ -359,17 +500,12 @@ func (r *room) byIDLocked(id string) *member {
 	return nil
 }
 
-// byTokenLocked finds the seat that the token brings back. A seat that has missed messages is given up instead.
-func (r *room) byTokenLocked(token string) *member {
+// resumableLocked finds the seat that the join takes back.
+func (r *room) resumableLocked(j *Join) *member {
 	for _, m := range r.members {
-		if subtle.ConstantTimeCompare([]byte(m.token), []byte(token)) != 1 {
-			continue
+		if subtle.ConstantTimeCompare([]byte(m.token), []byte(j.Resume)) == 1 {
+			return m
 		}
-		if m.inbox.isFull() {
-			r.removeLocked(m, ReasonTooSlow, causeTooSlow)
-			return nil
-		}
-		return m
 	}
 	return nil
 }
@@ -384,7 +520,20 @@ func (r *room) othersLocked(m *member) []Member {
 	return others
 }
 
+// look is what a member is told of itself and the room.
+func (r *room) look(m *member) (Member, Room) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return m.info(), r.infoLocked()
+}
+
+// kicked reports whether a member that is gone must not come back.
+func (m *member) kicked() bool { return m.left == ReasonKicked || m.left == ReasonRoomClosed }
+
 // info is the member as the others see it. The caller holds the room's lock.
 func (m *member) info() Member {
 	return Member{ID: m.id, Name: m.name, Role: m.role, State: m.state}
 }
+
+// moderates reports whether the member may do what moderators may. The caller holds the room's lock.
+func (m *member) moderates() bool { return m.role == RoleModerator && m.left == "" && m.seated.Load() }

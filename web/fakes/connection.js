@@ -29,6 +29,7 @@ export class FakeTransceiver {
   /** Part of a finished negotiation, so that a rollback leaves it alone. */
   settled = false;
   sender = new FakeSender();
+  stopped = false;
 
   /**
    * @param {string} kind
@@ -39,21 +40,63 @@ export class FakeTransceiver {
     this.direction = direction;
   }
 
+  stop() {
+    this.stopped = true;
+  }
 }
 
 export class FakeChannel extends EventTarget {
   readyState = 'connecting';
+  binaryType = 'blob';
   /** @type {FakeChannel | null} */
   other = null;
 
+  /**
+   * @param {string} [label]
+   * @param {{negotiated?: boolean, id?: number}} [options]
+   */
+  constructor(label = '', options = {}) {
+    super();
+    this.label = label;
+    this.options = options;
+  }
+
   /** @param {string} data */
   send(data) {
+    if (this.readyState !== 'open') throw invalid('channel');
     this.other?.dispatchEvent(Object.assign(new Event('message'), { data }));
   }
 
+  open() {
+    this.readyState = 'open';
+    this.dispatchEvent(new Event('open'));
+  }
+
   close() {
+    if (this.readyState === 'closed') return;
     this.readyState = 'closed';
     this.dispatchEvent(new Event('close'));
+    this.other?.close();
+  }
+}
+
+/**
+ * Opens what two connections have: negotiated channels of the same number meet, of the others each arrives at the other end.
+ * @param {FakeConnection} one
+ * @param {FakeConnection} other
+ */
+export function openChannels(one, other) {
+  for (const [from, to] of [[one, other], [other, one]]) {
+    for (const channel of from.channels.filter((it) => !it.other)) {
+      const { negotiated, id } = channel.options;
+      const end = negotiated ? to.channels.find((it) => it.options.negotiated && it.options.id === id) : new FakeChannel(channel.label);
+      if (!end) continue;
+      channel.other = end;
+      end.other = channel;
+      if (!negotiated) to.dispatchEvent(Object.assign(new Event('datachannel'), { channel: end }));
+      channel.open();
+      end.open();
+    }
   }
 }
 
@@ -77,7 +120,8 @@ export class FakeConnection extends EventTarget {
   iceGeneration = 0;
   rollbacks = 0;
   closed = false;
-  channel = new FakeChannel();
+  /** @type {FakeChannel[]} */
+  channels = [];
   stats = new Map();
   #restartWanted = false;
   #negotiationNeeded = false;
@@ -91,14 +135,17 @@ export class FakeConnection extends EventTarget {
     this.configurations.push(configuration);
   }
 
-  createDataChannel() {
-    this.#needNegotiation();
-    return this.channel;
+  /** @type {(label: string, options?: object) => FakeChannel} */
+  createDataChannel(label, options) {
+    if (this.channels.length === 0) this.#needNegotiation();
+    const channel = new FakeChannel(label, options);
+    this.channels.push(channel);
+    return channel;
   }
 
   /**
    * @param {any} trackOrKind
-   * @param {{direction: string}} init
+   * @param {{direction: string, streams: any[]}} init
    */
   addTransceiver(trackOrKind, init) {
     const transceiver = new FakeTransceiver(trackOrKind.kind ?? trackOrKind, init.direction);
@@ -109,7 +156,7 @@ export class FakeConnection extends EventTarget {
   }
 
   getTransceivers() {
-    return this.transceivers;
+    return this.transceivers.filter(({ stopped }) => !stopped);
   }
 
   async getStats() {
@@ -130,8 +177,10 @@ export class FakeConnection extends EventTarget {
     return this.#chain(() => {
       const answering = this.signalingState === 'have-remote-offer';
       if (this.#restartWanted && !answering) this.iceGeneration++;
-      if (!answering) this.#restartWanted = false;
-      this.#associate();
+      if (!answering) {
+        this.#restartWanted = false;
+        this.#associate();
+      }
       this.localDescription = { type: answering ? 'answer' : 'offer', sdp: `ice ${this.iceGeneration}` };
       this.#setSignalingState(answering ? 'stable' : 'have-local-offer');
     });
@@ -168,10 +217,24 @@ export class FakeConnection extends EventTarget {
     this.dispatchEvent(Object.assign(new Event('icecandidate'), { candidate }));
   }
 
+  /**
+   * @param {string} kind
+   * @param {any[]} [streams]
+   */
+  hear(kind, streams = []) {
+    this.dispatchEvent(Object.assign(new Event('track'), { track: { kind }, streams }));
+  }
+
+  /** @param {number} errorCode */
+  fail(errorCode) {
+    this.dispatchEvent(Object.assign(new Event('icecandidateerror'), { errorCode }));
+  }
+
   close() {
     this.closed = true;
     this.signalingState = 'closed';
     this.connectionState = 'closed';
+    for (const channel of this.channels) channel.close();
   }
 
   #rollBack() {

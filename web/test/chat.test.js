@@ -5,18 +5,18 @@ import { Chat, splitLinks } from '../static/app/chat.js';
 
 const BOB = { id: 'bob', name: 'Bob' };
 
-/** @param {{sent?: object[], waiting?: object[], lost?: object[]}} [result] */
-function open(result = {}) {
-  /** @type {string[]} */
+/** @param {[string, import('../sdk/maitred.js').Sent][]} [results] by member id */
+function open(results = []) {
+  /** @type {any[]} */
   const said = [];
   const room = {
-    self: { id: 'ann', name: 'Ann' }, members: new Map([['bob', BOB]]),
-    sendChat: (/** @type {string} */ content) => {
-      said.push(content);
-      return { sent: [], waiting: [], lost: [], ...result };
+    self: { id: 'ann', name: 'Ann' }, members: new Map([['bob', BOB], ['cay', { id: 'cay', name: 'Cay' }]]),
+    send: (/** @type {unknown} */ message) => {
+      said.push(message);
+      return new Map(results);
     },
   };
-  const chat = new Chat(/** @type {any} */ (room), () => 7);
+  const chat = new Chat(room, () => 7);
   /** @type {any[]} */
   const events = [];
   chat.on('message', ({ name, text, own }) => events.push({ name, text, own }));
@@ -27,46 +27,51 @@ function open(result = {}) {
 
 test('messages of members are shown and counted', () => {
   const { chat, events } = open();
-  chat.receive('bob', { text: ' hello ' });
+  chat.receive(BOB, ' hello ');
   assert.deepEqual(events, [{ name: 'Bob', text: 'hello', own: false }, 1]);
 });
 
-test('strangers and empty messages are not', () => {
+test('what is empty or no text is not', () => {
   const { chat, events } = open();
-  chat.receive('eve', { text: 'hello' });
-  chat.receive('bob', { text: ' \n ' });
+  for (const said of [' \n ', 7, null, undefined, { toString: () => 'x' }]) chat.receive(BOB, said);
   assert.deepEqual(events, []);
+});
+
+test('and what is too long is cut', () => {
+  const { chat, events } = open();
+  chat.receive(BOB, 'x'.repeat(5_000));
+  assert.equal(events[0].text.length, 4_000);
 });
 
 test('who reads has nothing unread', () => {
   const { chat, events } = open();
-  chat.receive('bob', { text: 'one' });
+  chat.receive(BOB, 'one');
   chat.setReading(true);
-  chat.receive('bob', { text: 'two' });
+  chat.receive(BOB, 'two');
   assert.equal(chat.unread, 0);
   chat.setReading(false);
-  chat.receive('bob', { text: 'three' });
+  chat.receive(BOB, 'three');
   assert.deepEqual(events.filter(Number.isInteger), [1, 0, 1]);
 });
 
 test('what is sent is shown', () => {
-  const { chat, said, events } = open({ sent: [BOB] });
+  const { chat, said, events } = open([['bob', 'sent']]);
   assert.equal(chat.send('  hi '), true);
   assert.equal(chat.send('   '), false);
-  assert.deepEqual(said, ['hi']);
+  assert.deepEqual(said, [{ type: 'chat', text: 'hi', at: 7 }]);
   assert.deepEqual(events, [{ name: 'Ann', text: 'hi', own: true }]);
 });
 
 test('whoever has to wait for it is named', () => {
-  const { chat, events } = open({ waiting: [BOB, { id: 'cay', name: 'Cay' }] });
+  const { chat, events } = open([['bob', 'waiting'], ['cay', 'waiting']]);
   chat.send('hi');
-  assert.deepEqual(events.at(-1), { key: 'chat.waiting', names: 'Bob, Cay' });
+  assert.deepEqual(events.slice(1), [{ key: 'chat.waiting', names: 'Bob, Cay' }]);
 });
 
 test('and whoever gets nothing, too', () => {
-  const { chat, events } = open({ sent: [BOB], lost: [{ id: 'cay', name: 'Cay' }] });
+  const { chat, events } = open([['bob', 'sent'], ['cay', 'lost']]);
   chat.send('hi');
-  assert.deepEqual(events.at(-1), { key: 'chat.lost', names: 'Cay' });
+  assert.deepEqual(events.slice(1), [{ key: 'chat.lost', names: 'Cay' }]);
 });
 
 test('being alone is told', () => {

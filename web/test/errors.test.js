@@ -29,6 +29,10 @@ test('trying again is offered where it may help', () => {
   assert.equal(explainCause({ code: 'unauthorized' }).retry, false);
 });
 
+test('whoever was not let in may knock again', () => {
+  assert.deepEqual(explainCause({ code: 'denied' }), { text: { key: 'error.denied', params: {} }, retry: true });
+});
+
 test('the reason of a kick is told', () => {
   assert.deepEqual(explainCause({ code: 'kicked', message: 'too loud' }).text, { key: 'error.kickedBecause', params: { reason: 'too loud' } });
 });

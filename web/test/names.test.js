@@ -1,8 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { webSocketURL } from '../static/app/app.js';
-import { initials, isRoomName, memberName, roomName, roomOfPath, suggestRoom } from '../static/app/names.js';
+import { initials, isRoomName, memberName, roomName, roomOfPath, suggestRoom, tokenOfHash } from '../static/app/names.js';
 
 const ROOMS = [
   ['tea', 'tea'], ['Tea Room', 'Tea-Room'], ['  a  b  ', 'a-b'], ['café', 'cafe'], ['a_b-c', 'a_b-c'], ['../etc', 'etc'], ['茶室', ''], ['茶室 2', '2'],
@@ -43,7 +42,7 @@ test('initials', () => {
   assert.deepEqual(['Ann Lee', 'ann', '李雷', 'Ann van der Berg', ' '].map(initials), ['AL', 'A', '李', 'AB', '?']);
 });
 
-test('the WebSocket is as secure as the page', () => {
-  assert.equal(webSocketURL({ protocol: 'https:', host: 'a:1' }), 'wss://a:1/ws');
-  assert.equal(webSocketURL({ protocol: 'http:', host: 'a' }), 'ws://a/ws');
-});
+const HASHES = [['#token=a.b-c_d', 'a.b-c_d'], ['#x=1&token=a', 'a'], ['#token=', ''], ['#token', ''], ['#a', ''], ['', '']];
+for (const [hash, token] of HASHES) {
+  test(`token of "${hash}"`, () => assert.equal(tokenOfHash(hash), token));
+}

@@ -2,25 +2,28 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeClock, settled } from '../fakes/clock.js';
-import { FakeConnection } from '../fakes/connection.js';
-import { Peer, selectedPath } from '../static/sdk/maitred.js';
-
-/** @typedef {import('../static/sdk/maitred.js').SignalData} SignalData */
+import { FakeConnection, openChannels } from '../fakes/connection.js';
+import { Peer } from '../sdk/maitred.js';
 
 /**
  * Two peers and the line between them, which the test can hold up and cut.
- * @param {{ annPolite?: boolean }} [options]
+ * @param {{ annPolite?: boolean, kinds?: ('audio' | 'video')[] }} [options]
  */
-function pair({ annPolite = true } = {}) {
+function pair({ annPolite = true, kinds } = {}) {
   const clock = new FakeClock();
   const line = { cut: false, held: /** @type {(() => unknown)[]} */ ([]), hold: false, offers: 0 };
   /** @type {Peer[]} */
   const peers = [];
-  const pcs = [new FakeConnection(), new FakeConnection()];
+  /** The connections of either side, the running one last. @type {FakeConnection[][]} */
+  const pcs = [[], []];
   for (const side of [0, 1]) {
     peers[side] = new Peer({
-      id: side ? 'ann' : 'bob', polite: side === 0 ? annPolite : !annPolite, clock,
-      connection: /** @type {any} */ (pcs[side]),
+      member: { id: side ? 'ann' : 'bob', name: '' }, polite: side === 0 ? annPolite : !annPolite, clock, ...(kinds && { kinds }),
+      createConnection: () => {
+        const pc = new FakeConnection();
+        pcs[side].push(pc);
+        return /** @type {any} */ (pc);
+      },
       tracks: /** @type {any} */ ({ audio: { kind: 'audio' }, video: null }),
       send: (data) => {
         if (data.description?.type === 'offer') line.offers++;
@@ -34,8 +37,8 @@ function pair({ annPolite = true } = {}) {
     peers[side].on('error', ({ error }) => assert.fail(String(error)));
   }
   const [ann, bob] = peers;
-  const [annPc, bobPc] = pcs;
-  return { clock, line, ann, bob, annPc, bobPc };
+  const [[annPc], [bobPc]] = pcs;
+  return { clock, line, ann, bob, annPc, bobPc, pcs };
 }
 
 /** @param {FakeConnection[]} pcs */
@@ -201,7 +204,7 @@ test('a restart while an offer is under way offers anew', async () => {
 });
 
 test('a failed connection wants a restart, a few times, then says so', async () => {
-  const { clock, ann, annPc } = pair();
+  const { clock, ann, annPc } = pair({ annPolite: false });
   ann.start();
   await settled();
   let wanted = 0;
@@ -212,8 +215,10 @@ test('a failed connection wants a restart, a few times, then says so', async () 
     await clock.advance(delay);
   }
   assert.equal(wanted, 4);
+  annPc.become('disconnected');
   annPc.become('failed');
   assert.equal(ann.status, 'failed');
+  await clock.advance(60_000);
   assert.equal(wanted, 4);
   ann.restart({ manual: true });
   assert.equal(ann.status, 'connecting');
@@ -250,7 +255,8 @@ test('tracks are replaced without negotiation', async () => {
   const { line, ann, annPc } = pair();
   ann.start();
   await settled();
-  await ann.setTrack('video', /** @type {any} */ ({ kind: 'video', name: 'screen' }));
+  ann.options.tracks.video = /** @type {any} */ ({ kind: 'video', name: 'screen' });
+  ann.sync();
   await settled();
   assert.equal(annPc.transceivers[1].sender.track.name, 'screen');
   assert.equal(line.offers, 1);
@@ -261,8 +267,8 @@ test('video is capped and the cap lifted', async () => {
   ann.start();
   await ann.limitVideo(500_000);
   assert.deepEqual(annPc.transceivers[1].sender.parameters.encodings, [{ maxBitrate: 500_000 }]);
-  await ann.limitVideo(0);
-  assert.deepEqual(annPc.transceivers[1].sender.parameters.encodings, [{}]);
+  await ann.limitVideo();
+  assert.deepEqual(annPc.transceivers[1].sender.parameters.encodings, [{ maxBitrate: undefined }]);
 });
 
 test('nothing is said after close', async () => {
@@ -276,79 +282,283 @@ test('nothing is said after close', async () => {
   assert.equal(line.offers, 0);
 });
 
-/** @param {{ann: Peer, annPc: FakeConnection, bobPc: FakeConnection}} both */
-function openChannels({ annPc, bobPc }) {
-  annPc.channel.other = bobPc.channel;
-  bobPc.channel.other = annPc.channel;
-  for (const { channel } of [annPc, bobPc]) {
-    channel.readyState = 'open';
-    channel.dispatchEvent(new Event('open'));
-  }
+test('more tracks are offered after audio and video, and end when they are taken away', async () => {
+  const { line, ann, annPc, bobPc } = pair();
+  const [track, stream] = /** @type {any[]} */ ([{ kind: 'video', name: 'screen' }, {}]);
+  ann.options.extras.set(track, stream);
+  ann.start();
+  await settled();
+  assert.deepEqual(annPc.transceivers.map(({ sender }) => sender.track?.name ?? null), [null, null, 'screen']);
+  assert.equal(line.offers, 1);
+  ann.options.extras.delete(track);
+  ann.sync();
+  assert.equal(annPc.transceivers[2].stopped, true);
+  ann.options.extras.set(track, stream);
+  ann.sync();
+  await settled();
+  assert.deepEqual([line.offers, annPc.transceivers.length, annPc.signalingState, bobPc.signalingState], [2, 4, 'stable', 'stable']);
+});
+
+test('whoever answers offers the tracks that it has more next', async () => {
+  const { line, ann, bob, bobPc } = pair();
+  bob.options.extras.set(/** @type {any} */ ({ kind: 'video', name: 'screen' }), /** @type {any} */ ({}));
+  bob.sync();
+  assert.deepEqual(bobPc.transceivers, [], 'not before the first description');
+  ann.start();
+  await settled();
+  assert.deepEqual(bobPc.getTransceivers().map(({ sender }) => sender.track?.name ?? null), [null, null, 'screen']);
+  assert.equal(line.offers, 2);
+});
+
+test('without media there are data channels', async () => {
+  const both = pair({ kinds: [] });
+  both.ann.start();
+  await settled();
+  assert.deepEqual(both.annPc.transceivers, []);
+  assert.equal(both.bobPc.signalingState, 'stable');
+});
+
+test('sound and pictures come with the stream that groups them', () => {
+  const { ann, annPc } = pair();
+  /** @type {any[]} */
+  const heard = [];
+  ann.on('track', (detail) => heard.push(detail));
+  const stream = {};
+  annPc.hear('video', [stream]);
+  assert.deepEqual(heard, [{ track: { kind: 'video' }, stream }]);
+  assert.equal(heard[0].stream, stream);
+});
+
+// Connections that are replaced
+
+test('a renewal replaces the connections of both sides, once', async () => {
+  const { ann, bob, line, pcs } = pair();
+  ann.start();
+  await settled();
+  ann.renew();
+  await settled();
+  assert.deepEqual(pcs.map((side) => side.map(({ closed }) => closed)), [[true, false], [true, false]]);
+  assert.equal(line.offers, 2);
+  assertConnected(pcs[0][1], pcs[1][1]);
+  assert.equal(ann.connection, /** @type {any} */ (pcs[0][1]));
+  assert.equal(bob.connection, /** @type {any} */ (pcs[1][1]));
+});
+
+test('and forgets what was known of the old one', async () => {
+  const { ann, annPc, pcs } = pair();
+  /** @type {string[]} */
+  const told = [];
+  ann.start();
+  await settled();
+  annPc.gather('host');
+  annPc.fail(701);
+  annPc.become('connected');
+  ann.on('status', ({ status }) => told.push(status));
+  await ann.limitVideo(100_000);
+  ann.renew();
+  assert.deepEqual([ann.status, ann.candidateTypes.size, ann.iceErrors.size, ann.unanswered], ['connecting', 0, 0, false]);
+  annPc.become('failed');
+  assert.deepEqual(told, ['connecting'], 'nor does it hear of it any more');
+  await settled();
+  assert.deepEqual(pcs[0][1].transceivers[1].sender.parameters.encodings, [{ maxBitrate: 100_000 }]);
+});
+
+test('both renew at once: one of the two connections is made', async () => {
+  const { ann, bob, line, pcs } = pair();
+  ann.start();
+  await settled();
+  line.hold = true;
+  ann.renew();
+  bob.renew();
+  await settled();
+  line.hold = false;
+  for (const deliver of line.held) await deliver();
+  await settled();
+  const [annPc, bobPc] = pcs.map((side) => side[side.length - 1]);
+  assertConnected(annPc, bobPc);
+});
+
+test('both make their first offer at once: the polite side answers on a new connection', async () => {
+  const { ann, bob, line, pcs } = pair();
+  line.hold = true;
+  ann.start();
+  bob.start();
+  await settled();
+  line.hold = false;
+  for (const deliver of line.held) await deliver();
+  await settled();
+  assert.deepEqual(pcs.map((side) => side.map(({ closed }) => closed)), [[true, false], [false]]);
+  assertConnected(pcs[0][1], pcs[1][0]);
+});
+
+test('a peer that is closed is not replaced', async () => {
+  const { ann, pcs, line } = pair();
+  ann.close();
+  ann.renew();
+  await ann.receive({ renew: true });
+  ann.configure({});
+  assert.equal(pcs[0].length, 1);
+  assert.equal(line.offers, 0);
+});
+
+// Data
+
+/** @param {Peer} peer */
+function listen(peer) {
+  /** @type {unknown[]} */
+  const heard = [];
+  peer.on('data', ({ data }) => heard.push(data));
+  return heard;
 }
 
-test('chat goes over the data channel, cut to its limit', () => {
-  const both = pair();
-  /** @type {string[]} */
-  const heard = [];
-  both.bob.on('chat', ({ text }) => heard.push(text));
-  assert.equal(both.ann.sendChat('early', 0), 'waiting');
-  openChannels(both);
-  assert.equal(both.ann.sendChat('hello', 0), 'sent');
-  both.ann.sendChat('x'.repeat(5_000), 0);
-  assert.deepEqual(heard.map(({ length }) => length), [5, 5, 4_000]);
+test('any JSON value goes over the data channel, as soon as it is open', () => {
+  const { ann, bob, annPc, bobPc } = pair();
+  const heard = listen(bob);
+  assert.equal(ann.send({ early: true }), 'waiting');
+  openChannels(annPc, bobPc);
+  for (const value of ['text', 7, null, [1]]) assert.equal(ann.send(value), 'sent');
+  assert.deepEqual(heard, [{ early: true }, 'text', 7, null, [1]]);
 });
 
 test('more than a hundred messages do not wait, and that is told', () => {
-  const both = pair();
-  const told = Array.from({ length: 102 }, (_, i) => both.ann.sendChat(String(i), 0));
+  const { ann, bob, annPc, bobPc } = pair();
+  const told = Array.from({ length: 102 }, (_, i) => ann.send(i));
   assert.deepEqual([told[99], told[100], told[101]], ['waiting', 'lost', 'lost']);
-  assert.equal(both.ann.takeUnsentChat().length, 100);
+  const heard = listen(bob);
+  openChannels(annPc, bobPc);
+  assert.equal(heard.length, 100);
 });
 
-test('junk on the data channel is ignored', () => {
-  const both = pair();
-  both.bob.on('chat', () => assert.fail('junk was heard'));
-  openChannels(both);
-  for (const junk of ['', '{', 'null', '[]', '{"type":"chat"}', '{"type":"chat","text":7}', '{"type":"path","path":"<b>"}']) {
-    both.annPc.channel.send(junk);
-  }
-  assert.equal(both.bob.path, 'unknown');
+test('what waits goes over the connection that takes the place of this one', () => {
+  const { ann, bob, pcs, line } = pair();
+  line.cut = true;
+  const heard = listen(bob);
+  ann.send('hello');
+  ann.renew();
+  void bob.receive({ renew: true });
+  openChannels(pcs[0][1], pcs[1][1]);
+  assert.deepEqual(heard, ['hello']);
 });
 
-test('the path is relayed when either end says so', async () => {
-  const both = pair();
-  openChannels(both);
-  both.annPc.stats = stats({ candidateType: 'host' }, { candidateType: 'prflx' });
-  both.bobPc.stats = stats({ candidateType: 'relay', relayProtocol: 'tcp' }, { candidateType: 'host' });
-  assert.equal(await both.ann.measurePath(), 'direct');
-  assert.equal(await both.bob.measurePath(), 'relay-tcp');
-  assert.equal(both.ann.path, 'relay-tcp');
+test('a data channel that closes with its connection comes back with the next', () => {
+  const { ann, bob, annPc, bobPc, pcs, line } = pair();
+  line.cut = true;
+  const heard = listen(bob);
+  openChannels(annPc, bobPc);
+  ann.renew();
+  assert.equal(bob.send('too late'), 'waiting', 'the end of the old connection came before the word of the new one');
+  assert.equal(ann.send('early'), 'waiting');
+  void bob.receive({ renew: true });
+  const heardToo = listen(ann);
+  openChannels(pcs[0][1], pcs[1][1]);
+  assert.deepEqual([heard, heardToo], [['early'], ['too late']]);
+});
+
+test('what is no JSON is no message', () => {
+  const { bob, annPc, bobPc } = pair();
+  const heard = listen(bob);
+  openChannels(annPc, bobPc);
+  for (const junk of ['', '{', 'undefined']) annPc.channels[0].send(junk);
+  assert.deepEqual(heard, []);
+});
+
+test('what the browser does not take is lost, and told', () => {
+  const { ann, annPc } = pair();
+  const refused = new Error('too large');
+  /** @type {unknown[]} */
+  const errors = [];
+  annPc.channels[0].open();
+  annPc.channels[0].send = () => {
+    throw refused;
+  };
+  const other = new Peer({ ...ann.options, createConnection: () => /** @type {any} */ (annPc) });
+  other.on('error', ({ error }) => errors.push(error));
+  const [channel] = annPc.channels.slice(-1);
+  channel.open();
+  channel.send = annPc.channels[0].send;
+  assert.equal(other.send('x'), 'lost');
+  assert.deepEqual(errors, [refused]);
 });
 
 /**
- * @param {object} local
- * @param {object} remote
- * @param {object} [how]
+ * @param {import('../sdk/maitred.js').Channel} channel
+ * @returns {unknown[]}
  */
-function stats(local, remote, how) {
-  const pair = { type: 'candidate-pair', localCandidateId: 'l', remoteCandidateId: 'r', ...how };
-  /** @type {[string, any][]} */
-  const entries = [['l', local], ['r', remote], ['p', pair]];
-  if (!how) entries.push(['t', { type: 'transport', selectedCandidatePairId: 'p' }]);
-  return new Map(entries);
+function overhear(channel) {
+  /** @type {unknown[]} */
+  const heard = [];
+  channel.on('message', ({ data }) => heard.push(data));
+  channel.on('open', () => heard.push('open'));
+  channel.on('close', () => heard.push('close'));
+  return heard;
 }
 
-const PATHS = [
-  { name: 'host to host', report: stats({ candidateType: 'host' }, { candidateType: 'host' }), path: 'direct' },
-  { name: 'through NATs', report: stats({ candidateType: 'srflx' }, { candidateType: 'prflx' }), path: 'direct' },
-  { name: 'relay over UDP', report: stats({ candidateType: 'relay', relayProtocol: 'udp' }, {}), path: 'relay-udp' },
-  { name: 'relay over TCP', report: stats({ candidateType: 'relay', relayProtocol: 'tcp' }, {}), path: 'relay-tcp' },
-  { name: 'relay over TLS', report: stats({ candidateType: 'relay', relayProtocol: 'tls' }, {}), path: 'relay-tls' },
-  { name: 'a relay that does not say how', report: stats({ candidateType: 'relay' }, {}), path: 'relay-udp' },
-  { name: 'the other end relayed', report: stats({ candidateType: 'host' }, { candidateType: 'relay' }), path: 'relay-udp' },
-  { name: 'a browser that marks the pair', report: stats({ candidateType: 'host' }, {}, { nominated: true, state: 'succeeded' }), path: 'direct' },
-  { name: 'nothing selected', report: new Map(), path: 'unknown' },
-];
-for (const { name, report, path } of PATHS) {
-  test(`path: ${name}`, () => assert.equal(selectedPath(report), path));
-}
+test('a channel of one\'s own arrives at the other end, open and with its messages', () => {
+  const { ann, bob, annPc, bobPc } = pair();
+  /** @type {unknown[]} */
+  let heard = [];
+  bob.on('channel', ({ channel }) => {
+    assert.equal(channel.label, 'files');
+    heard = overhear(channel);
+  });
+  const files = ann.channel('files', { ordered: false });
+  assert.deepEqual(annPc.channels[1].options, { ordered: false });
+  assert.equal(ann.channel('files'), files, 'there is one of a label');
+  assert.equal(files.send('first'), 'waiting');
+  openChannels(annPc, bobPc);
+  assert.equal(files.send('second'), 'sent');
+  assert.deepEqual(heard.filter((it) => it !== 'open'), ['first', 'second']);
+  assert.equal(bob.channel('files').send('back'), 'sent');
+  assert.equal(annPc.channels[1].binaryType, 'arraybuffer');
+});
+
+test('both ends open it at once: it is one channel', () => {
+  const { ann, bob, annPc, bobPc } = pair();
+  bob.on('channel', () => assert.fail('it is there already'));
+  const [one, other] = [ann.channel('files'), bob.channel('files')];
+  const [heard, heardToo] = [overhear(one), overhear(other)];
+  openChannels(annPc, bobPc);
+  one.send('to bob');
+  other.send('to ann');
+  one.send('and again');
+  assert.deepEqual([heard.filter((it) => it !== 'open'), heardToo.filter((it) => it !== 'open')], [['to ann'], ['to bob', 'and again']]);
+});
+
+test('it opens again on another connection', () => {
+  const { ann, bob, annPc, bobPc, pcs, line } = pair();
+  line.cut = true;
+  let arrived = 0;
+  bob.on('channel', () => arrived++);
+  const files = ann.channel('files', { ordered: false });
+  openChannels(annPc, bobPc);
+  ann.renew();
+  void bob.receive({ renew: true });
+  assert.equal(files.send('early'), 'waiting');
+  assert.deepEqual(pcs[0][1].channels[1].options, { ordered: false });
+  openChannels(pcs[0][1], pcs[1][1]);
+  assert.deepEqual([arrived, files.send('late')], [2, 'sent']);
+});
+
+test('and can be opened again after either end has closed it', () => {
+  const { ann, bob, annPc, bobPc } = pair();
+  const files = ann.channel('files');
+  openChannels(annPc, bobPc);
+  const heard = overhear(files);
+  bob.channel('files').close();
+  assert.deepEqual(heard, ['close']);
+  assert.equal(ann.channel('files'), files);
+  openChannels(annPc, bobPc);
+  assert.equal(files.send('x'), 'sent');
+  files.close();
+  assert.equal(files.send('x'), 'lost');
+  assert.notEqual(ann.channel('files'), files);
+});
+
+test('the end of a peer is the end of its channels', () => {
+  const { ann, bob, annPc, bobPc } = pair();
+  const files = ann.channel('files');
+  openChannels(annPc, bobPc);
+  const heard = overhear(bob.channel('files'));
+  ann.close();
+  assert.deepEqual([files.send('x'), ann.send('x'), heard], ['lost', 'lost', ['close']]);
+});

@@ -3,11 +3,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeClock } from '../fakes/clock.js';
 import { FakeSocket } from '../fakes/socket.js';
-import { PROTOCOL, Signaling } from '../static/sdk/maitred.js';
+import { PROTOCOL, Signaling } from '../sdk/maitred.js';
 
-const JOINED = { type: 'joined', self: { id: 'me', name: 'Ann' }, room: { id: 'tea' }, members: [], iceServers: [], ttl: 600, resume: 'seat-1' };
+const JOINED = {
+  type: 'joined', self: { id: 'me', name: 'Ann' }, room: { id: 'tea' }, members: [], iceServers: [], ttl: 600, resume: 'seat-1', resumed: false, received: 0,
+};
 
-/** @param {Partial<import('../static/sdk/maitred.js').SignalingOptions>} [options] */
+/** @param {number} received */
+const resumed = (received) => ({ ...JOINED, resumed: true, received });
+
+/** @param {Partial<import('../sdk/maitred.js').SignalingOptions>} [options] */
 function start(options = {}) {
   const clock = new FakeClock();
   /** @type {FakeSocket[]} */
@@ -58,7 +63,7 @@ test('a lost connection comes back with the resume token', async () => {
   assert.equal(sockets.length, 2);
   last().open();
   assert.equal(last().sent[0].resume, 'seat-1');
-  last().receive({ ...JOINED, resume: 'seat-2' });
+  last().receive(resumed(0));
   assert.equal(states.at(-1)?.state, 'joined');
 });
 
@@ -107,7 +112,7 @@ test('messages sent while the connection is down follow after the resume', async
   await clock.advance(400);
   last().open();
   assert.deepEqual(last().sent.map(({ type }) => type), ['join']);
-  last().receive(JOINED);
+  last().receive(resumed(0));
   assert.deepEqual(last().sent.map(({ type }) => type), ['join', 'signal']);
 });
 
@@ -148,7 +153,7 @@ test('what waited out a lost connection goes out in order and within the limits 
   await clock.advance(400);
   const told = limited(clock, last());
   last().open();
-  last().receive(JOINED);
+  last().receive(resumed(0));
   signaling.send({ type: 'update', state: {} });
   assert.ok(told.taken.length < 200, 'not all at once');
   await clock.advance(10_000);
@@ -175,7 +180,7 @@ test('what is not out yet when the connection is lost goes over the next one', a
   first.drop(1006);
   await clock.advance(400);
   last().open();
-  last().receive(JOINED);
+  last().receive(resumed(out));
   await clock.advance(10_000);
   assert.ok(out < 150);
   assert.deepEqual(last().sent.slice(1).map(({ data }) => data), [...Array(150).keys()].slice(out));
@@ -184,11 +189,11 @@ test('what is not out yet when the connection is lost goes over the next one', a
 test('what waits does not grow without end', async () => {
   const { clock, last, signaling } = joined();
   last().readyState = 2;
-  for (let i = 0; i < 10_000; i++) signaling.send({ type: 'signal', to: 'bob', data: i });
+  for (let i = 0; i < 10_000; i++) assert.equal(signaling.send({ type: 'signal', to: 'bob', data: i }), i < 512);
   last().drop(1006);
   await clock.advance(400);
   last().open();
-  last().receive(JOINED);
+  last().receive(resumed(0));
   await clock.advance(60_000);
   assert.equal(last().sent.length, 1 + 512);
 });
@@ -228,9 +233,14 @@ for (const { name, code, cause } of PAUSES) {
 
 test('the reason of a kick is kept', () => {
   const { last, signaling } = joined();
+  /** @type {unknown} */
+  let why;
+  signaling.on('state', ({ cause }) => {
+    why = cause;
+  });
   last().receive({ type: 'kicked', reason: 'too loud' });
   last().drop(4003);
-  assert.deepEqual(signaling.cause, { code: 'kicked', message: 'too loud', closeCode: 4003 });
+  assert.deepEqual(why, { code: 'kicked', message: 'too loud', closeCode: 4003 });
 });
 
 for (const code of ['room_full', 'room_locked', 'wrong_password', 'unauthorized', 'not_allowed', 'bad_message']) {
@@ -282,14 +292,34 @@ test('leave says so and closes for good', () => {
   signaling.send({ type: 'ice' });
 });
 
-test('retryNow does not wait', () => {
-  const { last, signaling, sockets, clock } = joined();
+test('reconnect does not wait for the next attempt', async () => {
+  const { clock, last, signaling, sockets } = joined();
   last().drop(1006);
-  signaling.retryNow();
+  signaling.reconnect();
+  await clock.advance(0);
   assert.equal(sockets.length, 2);
-  signaling.retryNow();
-  assert.equal(sockets.length, 2);
-  assert.equal(clock.pending.length, 1, 'only the join timeout');
+  assert.deepEqual(clock.pending, [15_000], 'only the join timeout');
+});
+
+test('nor for a connection that may be dead', async () => {
+  const { clock, last, signaling, sockets, states } = joined();
+  signaling.reconnect();
+  assert.deepEqual(states.at(-1), { state: 'reconnecting', code: 'connection_lost', delay: 0 });
+  assert.equal(sockets[0].closedByClient, true);
+  await clock.advance(0);
+  signaling.reconnect();
+  await clock.advance(0);
+  assert.equal(sockets.length, 3, 'an attempt that hangs is given up, too');
+  last().open();
+  assert.equal(last().sent[0].resume, 'seat-1');
+});
+
+test('what is over is not connected again', () => {
+  const { clock, signaling, sockets } = joined();
+  signaling.leave();
+  signaling.reconnect();
+  assert.deepEqual(clock.pending, []);
+  assert.equal(sockets.length, 1);
 });
 
 test('events of a socket that was given up are not heard', async () => {
@@ -312,7 +342,158 @@ test('what is no message is ignored', () => {
   assert.equal(messages, 0);
 });
 
-test('a socket that cannot even be made is a lost connection', () => {
-  const { states } = start({ createSocket: () => { throw new Error('no'); } });
-  assert.equal(states.at(-1)?.code, 'connection_lost');
+test('a socket that cannot even be made is not tried again', () => {
+  const { clock, states } = start({ createSocket: () => { throw new Error('no'); } });
+  assert.deepEqual(states.at(-1), { state: 'closed', code: 'connection_lost', delay: 0 });
+  assert.deepEqual(clock.pending, []);
 });
+
+test('that a WebSocket has opened is told, once', async () => {
+  const { clock, last, signaling } = start();
+  /** @type {boolean[]} */
+  const told = [];
+  signaling.on('state', ({ opened }) => told.push(opened));
+  last().drop(1006);
+  await clock.advance(500);
+  last().open();
+  last().drop(1006);
+  await clock.advance(1_000);
+  last().open();
+  assert.deepEqual(told, [false, true, true]);
+});
+
+// Counting: what a server says and takes on a seat, over all its connections.
+
+/** @param {ReturnType<typeof joined>} all */
+async function reopen({ clock, last }) {
+  last().drop(1006);
+  await clock.advance(20_000 - 1);
+  last().open();
+  return last();
+}
+
+test('every message since the first joined counts, known or not, and joined never does', async () => {
+  const all = joined();
+  for (const message of [{ type: 'draining' }, { type: 'of-tomorrow' }, '{"no":"type"}']) all.last().receive(message);
+  let socket = await reopen(all);
+  assert.deepEqual(socket.sent, [{ type: 'join', room: 'tea', name: 'Ann', resume: 'seat-1', received: 3 }]);
+  socket.receive(resumed(0));
+  socket.receive({ type: 'draining' });
+  socket = await reopen(all);
+  assert.equal(socket.sent[0].received, 4);
+});
+
+test('what comes before joined does not count', async () => {
+  const all = joined();
+  let socket = await reopen(all);
+  socket.receive({ type: 'waiting' });
+  socket.receive({ type: 'error', code: 'rate_limited', request: 'join' });
+  await all.clock.advance(1_000);
+  socket = all.last();
+  socket.open();
+  assert.equal(socket.sent[0].received, 0);
+});
+
+test('what the server has not handled is sent again, once, in order, and before anything new', async () => {
+  const all = joined();
+  for (let i = 1; i <= 5; i++) all.signaling.send({ type: 'broadcast', data: i });
+  all.last().drop(1006);
+  all.signaling.send({ type: 'broadcast', data: 6 });
+  let socket = await reopen(all);
+  socket.receive(resumed(3));
+  assert.deepEqual(socket.sent.slice(1).map(({ data }) => data), [4, 5, 6]);
+  all.signaling.send({ type: 'broadcast', data: 7 });
+  socket = await reopen(all);
+  socket.receive(resumed(6));
+  assert.deepEqual(socket.sent.slice(1).map(({ data }) => data), [7]);
+});
+
+test('join and leave do not count', async () => {
+  const all = joined();
+  all.signaling.send({ type: 'broadcast', data: 1 });
+  const socket = await reopen(all);
+  socket.receive(resumed(1));
+  all.signaling.send({ type: 'broadcast', data: 2 });
+  const again = await reopen(all);
+  again.receive(resumed(1));
+  assert.deepEqual(again.sent.slice(1).map(({ data }) => data), [2]);
+});
+
+test('no more than the last 256 are kept', async () => {
+  const all = joined();
+  for (let i = 1; i <= 400; i++) all.signaling.send({ type: 'broadcast', data: i });
+  await all.clock.advance(10_000);
+  assert.equal(all.last().sent.length, 401);
+  let socket = await reopen(all);
+  socket.receive(resumed(100));
+  await all.clock.advance(10_000);
+  assert.deepEqual(socket.sent.slice(1).map(({ data }) => data), Array.from({ length: 256 }, (_, i) => 145 + i));
+  // The server counts what it has got, whatever was lost.
+  all.signaling.send({ type: 'broadcast', data: 'new' });
+  socket = await reopen(all);
+  socket.receive(resumed(356));
+  assert.deepEqual(socket.sent.slice(1).map(({ data }) => data), ['new']);
+});
+
+test('on a new seat both counts start over and nothing is sent again', async () => {
+  const all = joined();
+  all.last().receive({ type: 'draining' });
+  all.signaling.send({ type: 'broadcast', data: 1 });
+  let socket = await reopen(all);
+  socket.receive({ ...JOINED, self: { id: 'other', name: 'Ann' }, resume: 'seat-2' });
+  assert.equal(socket.sent.length, 1);
+  socket.receive({ type: 'draining' });
+  all.signaling.send({ type: 'broadcast', data: 2 });
+  socket = await reopen(all);
+  assert.deepEqual([socket.sent[0].resume, socket.sent[0].received], ['seat-2', 1]);
+  socket.receive({ ...resumed(0), self: { id: 'other', name: 'Ann' } });
+  assert.deepEqual(socket.sent.slice(1).map(({ data }) => data), [2]);
+});
+
+for (const answer of [{ ...JOINED, resumed: false }, { ...resumed(0), self: { id: 'other', name: 'Ann' } }]) {
+  test(`resumed: ${answer.resumed} as ${answer.self.id} is a new seat`, async () => {
+    const all = joined();
+    /** @type {unknown} */
+    let told;
+    all.signaling.on('message', (message) => {
+      told = message.type === 'joined' && message.resumed;
+    });
+    all.signaling.send({ type: 'broadcast', data: 1 });
+    const socket = await reopen(all);
+    socket.receive(answer);
+    assert.equal(told, false);
+    assert.equal(socket.sent.length, 1);
+  });
+}
+
+test('a server that does not count is taken to have got everything', async () => {
+  const all = joined();
+  all.signaling.send({ type: 'broadcast', data: 1 });
+  all.last().drop(1006);
+  all.signaling.send({ type: 'broadcast', data: 2 });
+  const socket = await reopen(all);
+  const { resumed: _, received: __, ...plain } = JOINED;
+  socket.receive(plain);
+  assert.deepEqual(socket.sent.slice(1).map(({ data }) => data), [2]);
+});
+
+test('whoever waits to be let in waits without a limit', async () => {
+  const { clock, last, states } = start();
+  last().open();
+  last().receive({ type: 'waiting' });
+  assert.equal(states.at(-1)?.state, 'waiting');
+  assert.deepEqual(clock.pending, []);
+  last().receive(JOINED);
+  assert.equal(states.at(-1)?.state, 'joined');
+});
+
+for (const { code, closed } of [{ code: 'not_allowed', closed: 4003 }, { code: 'room_locked', closed: 0 }]) {
+  test(`and is told ${code} when nobody does`, () => {
+    const { last, states } = start();
+    last().open();
+    last().receive({ type: 'waiting' });
+    last().receive({ type: 'error', code, request: 'join' });
+    if (closed) last().drop(closed);
+    assert.deepEqual(states.at(-1), { state: 'closed', code, delay: 0 });
+  });
+}

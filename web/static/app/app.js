@@ -1,19 +1,22 @@
 // @ts-check
-import { Room, Signaling, systemClock } from '../sdk/maitred.js';
+import { join } from '../../sdk/maitred.js';
 import { CallView } from './call.js';
+import { systemClock } from './clock.js';
 import { explainCause } from './errors.js';
 import { text } from './i18n.js';
 import { Lobby } from './lobby.js';
-import { isRoomName, memberName, roomOfPath } from './names.js';
-import { EndPage, JoiningPage } from './pages.js';
+import { isRoomName, memberName, roomOfPath, tokenOfHash } from './names.js';
+import { EndPage, JoiningPage, PasswordPage } from './pages.js';
 import { Reach } from './reach.js';
 import { Toasts } from './widgets.js';
 
-/** @typedef {import('../sdk/maitred.js').Cause} Cause */
+/** @typedef {import('../../sdk/maitred.js').Room} Room */
+/** @typedef {import('./errors.js').Cause} Cause */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./media.js').LocalMedia} LocalMedia */
+/** @typedef {import('./memory.js').Key} Key */
 /** @typedef {import('./memory.js').Memory} Memory */
-/** @typedef {'lobby' | 'joining' | 'call' | 'left' | 'error'} Phase */
+/** @typedef {'lobby' | 'joining' | 'waiting' | 'password' | 'call' | 'left' | 'error'} Phase */
 /** @typedef {{room: string, name: string, relay: boolean}} Wish where somebody wants to go */
 /**
  * @typedef {object} AppOptions
@@ -35,6 +38,10 @@ export class App {
   #toasts;
   /** @type {Room | null} */
   #room = null;
+  /** Gives up the join that is under way. */
+  #joining = new AbortController();
+  /** What opens a room, held here too: storage may be forbidden. @type {Key | null} */
+  #key;
   /** @type {{element: HTMLElement, close(): void} | null} */
   #view = null;
   /** @type {Phase} */
@@ -47,6 +54,7 @@ export class App {
     this.#media = options.media;
     this.#memory = options.memory;
     this.#query = options.query;
+    this.#key = options.memory.key;
     this.#toasts = new Toasts(options.i18n, options.toasts);
   }
 
@@ -64,8 +72,10 @@ export class App {
     addEventListener('pagehide', () => this.#hide());
     addEventListener('pageshow', ({ persisted }) => persisted && this.#thaw());
     addEventListener('popstate', () => location.reload());
-    addEventListener('online', () => this.#room?.signaling.retryNow());
+    // Another invitation pasted into this tab.
+    addEventListener('hashchange', () => this.#takeToken() && this.#phase !== 'call' && location.reload());
     this.#media.on('change', () => this.#shareMedia());
+    this.#takeToken();
     this.#enter(roomOfPath(location.pathname));
   }
 
@@ -79,18 +89,33 @@ export class App {
     if (room && seat?.room === room && reloaded()) {
       void this.#media.setAudio(seat.audio);
       void this.#media.setVideo(seat.video);
-      return this.#join({ room, name: seat.name, relay });
+      return void this.#join({ room, name: seat.name, relay });
     }
     // Whoever comes back in any other way decides anew: nobody goes on camera by opening a link.
     this.#memory.seat = null;
     this.#showLobby(room, name, relay);
   }
 
+  /** Out of the address bar: it is for this tab, not for whoever looks over a shoulder or copies the address. */
+  #takeToken() {
+    const token = tokenOfHash(location.hash);
+    const room = roomOfPath(location.pathname);
+    if (!token || !room) return false;
+    this.#remember({ room, token });
+    history.replaceState(null, '', location.pathname + location.search);
+    return true;
+  }
+
+  /** @param {Key | null} key */
+  #remember(key) {
+    this.#key = key;
+    this.#memory.key = key;
+  }
+
   /** The page goes away: the others are told, and the seat is kept, since this may be a reload. */
   #hide() {
-    const room = this.#room;
     this.#room = null;
-    room?.leave();
+    this.#joining.abort();
   }
 
   /** Back from the browser's cache: the call that is on view has ended, and coming back is no reload. */
@@ -111,32 +136,60 @@ export class App {
     });
     lobby.on('join', (wish) => {
       this.#memory.name = wish.name;
-      this.#join(wish);
+      void this.#join(wish);
     });
     this.#show('lobby', lobby);
     lobby.focus();
   }
 
   /** @param {Wish} wish */
-  #join(wish) {
-    const name = wish.name || this.#i18n.t('lobby.guest');
+  async #join(wish) {
     this.#goTo(wish);
     void this.#media.open();
-    const signaling = new Signaling({ url: webSocketURL(location), room: wish.room, name });
-    const room = new Room({ signaling, relayOnly: wish.relay, stream: new MediaStream() });
-    this.#room = room;
-    this.#shareMedia();
     const joining = new JoiningPage(this.#i18n, wish.room, () => this.#cancel(wish));
-    const reach = new Reach({ signaling, probe: serverAnswers, clock: systemClock, say: (words) => joining.say(words) });
+    const reach = new Reach({ probe: serverAnswers, clock: systemClock, say: (words) => joining.say(words) });
     joining.onclose = () => reach.close();
     this.#show('joining', joining);
-    room.on('joined', () => {
-      if (this.#room === room && this.#phase === 'joining') this.#showCall(room, wish);
-    });
+    const { signal } = this.#joining = new AbortController();
+    const { audioTrack, videoTrack } = this.#media;
+    const key = this.#key?.room === wish.room ? this.#key : null;
+    let room;
+    try {
+      room = await join({
+        room: wish.room, name: wish.name || this.#i18n.t('lobby.guest'), token: key?.token, password: key?.password,
+        stream: new MediaStream([audioTrack, videoTrack].filter((track) => track !== null)), relayOnly: wish.relay, signal,
+        on: { state: (change) => this.#view === joining && this.#showJoining(joining, reach, change) },
+      });
+    } catch (error) {
+      if (!signal.aborted) this.#ended(/** @type {Cause} */ (error), wish);
+      return;
+    }
+    this.#enterCall(room, wish);
+  }
+
+  /**
+   * @param {JoiningPage} joining
+   * @param {Reach} reach
+   * @param {import('../../sdk/maitred.js').StateChange} change
+   */
+  #showJoining(joining, reach, change) {
+    const waiting = change.state === 'waiting';
+    reach.changed(change);
+    joining.setWaiting(waiting);
+    this.#setPhase(waiting ? 'waiting' : 'joining');
+  }
+
+  /**
+   * @param {Room} room
+   * @param {Wish} wish
+   */
+  #enterCall(room, wish) {
+    this.#room = room;
     room.on('state', ({ state, cause }) => {
       if (this.#room === room && state === 'closed') this.#ended(cause, wish);
     });
-    room.join();
+    this.#shareMedia();
+    this.#showCall(room, wish);
   }
 
   /**
@@ -159,10 +212,8 @@ export class App {
 
   /** @param {Wish} wish */
   #cancel(wish) {
-    const room = this.#room;
-    this.#room = null;
+    this.#joining.abort();
     this.#memory.seat = null;
-    room?.leave();
     this.#showLobby(wish.room, wish.name, wish.relay);
   }
 
@@ -172,15 +223,27 @@ export class App {
    */
   #ended(cause, wish) {
     this.#memory.seat = null;
-    const again = () => this.#join(wish);
-    if (cause?.code !== 'left') {
-      this.#showEnd(cause, again);
-      return;
-    }
     this.#room = null;
+    const again = () => void this.#join(wish);
+    if (cause?.code === 'wrong_password') return this.#askPassword(wish);
+    if (cause?.code !== 'left') return this.#showEnd(cause, again);
     this.#media.close();
     this.#show('left', new EndPage(this.#i18n,
       { title: 'end.left', lead: text('end.leftLead'), again: 'end.rejoin', failed: false }, again));
+  }
+
+  /** @param {Wish} wish */
+  #askPassword(wish) {
+    const { room } = wish;
+    const key = this.#key?.room === room ? this.#key : { room };
+    const page = new PasswordPage(this.#i18n, { room, wrong: !!key.password });
+    page.on('password', ({ password }) => {
+      this.#remember({ ...key, password });
+      void this.#join(wish);
+    });
+    page.on('cancel', () => this.#showLobby(room, wish.name, wish.relay));
+    this.#show('password', page);
+    page.focus();
   }
 
   /**
@@ -189,8 +252,10 @@ export class App {
    */
   #showEnd(cause, again = () => location.reload()) {
     const title = this.#phase === 'call' ? 'error.endTitle' : 'error.joinTitle';
-    const { text: lead, retry } = explainCause(cause);
-    this.#room = null;
+    // An invitation that has ended must not keep one out of a room that asks for none.
+    if (cause?.code === 'unauthorized') this.#remember(null);
+    // Here it is the door that did not open.
+    const { text: lead, retry } = explainCause(cause?.code === 'not_allowed' ? { code: 'denied' } : cause);
     this.#media.close();
     this.#show('error', new EndPage(this.#i18n, { title, lead, again: retry ? 'end.retry' : null, code: cause?.code, failed: true }, again));
   }
@@ -202,12 +267,17 @@ export class App {
   #show(phase, view) {
     this.#view?.close();
     this.#view = view;
-    this.#phase = phase;
     this.#root.replaceChildren(view.element);
-    document.documentElement.dataset.phase = phase;
+    this.#setPhase(phase);
     document.title = this.#title();
     // The heading says where one is now; without this the focus would be lost with the button that led here.
     if (phase === 'left' || phase === 'error') view.element.querySelector('h1')?.focus();
+  }
+
+  /** @param {Phase} phase */
+  #setPhase(phase) {
+    this.#phase = phase;
+    document.documentElement.dataset.phase = phase;
   }
 
   #shareMedia() {
@@ -216,7 +286,7 @@ export class App {
     const { audioTrack, videoTrack, state } = this.#media;
     room.setTrack('audio', audioTrack);
     room.setTrack('video', videoTrack);
-    room.setState(state);
+    room.update(state);
     const seat = this.#memory.seat;
     if (seat) this.#memory.seat = { ...seat, ...this.#media.wants };
   }
@@ -287,11 +357,6 @@ function isTyping(target) {
 function reloaded() {
   const [navigation] = performance.getEntriesByType('navigation');
   return /** @type {PerformanceNavigationTiming | undefined} */ (navigation)?.type === 'reload';
-}
-
-/** @param {{protocol: string, host: string}} location */
-export function webSocketURL({ protocol, host }) {
-  return `${protocol === 'https:' ? 'wss:' : 'ws:'}//${host}/ws`;
 }
 
 /** Whether the server answers at all, WebSocket or not. */

@@ -1,17 +1,20 @@
 // @ts-check
-import { Emitter } from '../sdk/maitred.js';
+import { Emitter } from '../../sdk/maitred.js';
+import { shareBandwidth } from './bandwidth.js';
 import { Chat, ChatPanel } from './chat.js';
 import { h, show } from './dom.js';
 import { explainCause, explainDevice, explainScreen } from './errors.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
+import { Knocks } from './knocks.js';
 import { setToggle, showCamera, showMicrophone } from './lobby.js';
+import { Paths } from './paths.js';
 import { Grid, Tile } from './tiles.js';
 import { brand, button, copyLink, languageButton } from './widgets.js';
 
-/** @typedef {import('../sdk/maitred.js').Member} Member */
-/** @typedef {import('../sdk/maitred.js').Peer} Peer */
-/** @typedef {import('../sdk/maitred.js').Room} Room */
+/** @typedef {import('../../sdk/maitred.js').Member} Member */
+/** @typedef {import('../../sdk/maitred.js').Peer} Peer */
+/** @typedef {import('../../sdk/maitred.js').Room} Room */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Text} Text */
 /** @typedef {import('./media.js').LocalMedia} LocalMedia */
@@ -44,13 +47,15 @@ export class CallView extends Emitter {
   #grid;
   #chat;
   #chatPanel;
+  #knocks;
+  #paths = new Paths();
   #self;
   /** @type {(() => void)[]} */
   #cleanup = [];
   #lastProblem = '';
   #lost = false;
   /** Those who were here before us are no news. */
-  #settled = false;
+  #settled = true;
 
   #people = h('span', { class: 'people' });
   #peopleCount = h('span');
@@ -78,18 +83,22 @@ export class CallView extends Emitter {
     this.#grid = new Grid(options.i18n);
     this.#chat = new Chat(options.room);
     this.#chatPanel = new ChatPanel(options.i18n, this.#chat);
+    this.#knocks = new Knocks(options.i18n, options.room);
     const self = /** @type {Member} */ (options.room.self);
     this.#self = new Tile(options.i18n, self, true);
     this.element = this.#build();
     this.#grid.add(SELF, this.#self);
     this.#listen();
     this.#refreshMedia();
+    this.#settled = false;
+    for (const peer of options.room.peers.values()) this.#addMember(peer.member, peer);
+    this.#settled = true;
     this.#refreshPeople();
-    this.#settle();
   }
 
   close() {
     for (const undo of this.#cleanup) undo();
+    this.#knocks.close();
     this.#grid.close();
   }
 
@@ -110,7 +119,7 @@ export class CallView extends Emitter {
     this.#buildSoundBanner();
     this.#buildInvite();
     return h('div', { class: 'call' }, this.#buildTopbar(), this.#banner, this.#soundBanner,
-      h('main', { class: 'call-main' }, h('div', { class: 'grid-area' }, this.#grid.element, this.#invite), this.#chatPanel.element),
+      h('main', { class: 'call-main' }, h('div', { class: 'grid-area' }, this.#grid.element, this.#invite, this.#knocks.element), this.#chatPanel.element),
       this.#buildControls());
   }
 
@@ -165,14 +174,14 @@ export class CallView extends Emitter {
     const room = this.#room;
     this.#cleanup.push(
       room.on('member-joined', ({ member, peer }) => this.#addMember(member, peer)),
-      room.on('peer-renewed', ({ member, peer }) => {
-        const tile = this.#grid.tiles.get(member.id);
-        if (tile) this.#connect(tile, member, peer);
-      }),
+      room.on('track', ({ member, track }) => this.#grid.tiles.get(member.id)?.addTrack(track)),
+      room.on('status', ({ peer }) => this.#showConnection(peer)),
+      room.on('data', ({ peer, data }) => this.#receive(peer, data)),
+      this.#paths.on('path', ({ id, path }) => this.#grid.tiles.get(id)?.setPath(path)),
       room.on('member-updated', ({ member }) => this.#updateMember(member)),
       room.on('member-left', ({ member, reason }) => this.#removeMember(member, reason)),
       room.on('joined', ({ self, resumed }) => this.#rejoined(self, resumed)),
-      room.on('state', ({ state }) => state === 'reconnecting' && this.#showReconnecting()),
+      room.on('state', ({ state }) => this.#showState(state)),
       room.on('draining', () => this.#showBanner(text('call.draining'), null)),
       room.on('error', (cause) => this.#toasts.show(explainCause(cause).text)),
       this.#media.on('change', () => this.#refreshMedia()),
@@ -184,7 +193,7 @@ export class CallView extends Emitter {
     this.#cleanup.push(() => clearInterval(path), () => clearInterval(speaking));
   }
 
-  /** The members of a `joined` are announced in the same task. */
+  /** Those whom a new seat meets are announced in the same task. */
   #settle() {
     this.#settled = false;
     queueMicrotask(() => {
@@ -200,30 +209,32 @@ export class CallView extends Emitter {
    */
   #addMember(member, peer) {
     const tile = new Tile(this.#i18n, member, false);
-    tile.on('retry', () => void this.#room.restart(member.id, { manual: true }));
+    tile.on('retry', () => void this.#room.restart(member, { manual: true }));
     tile.on('blocked', () => show(this.#soundBanner, true));
-    this.#connect(tile, member, peer);
+    peer.on('error', ({ error }) => console.warn('maitred: peer', member.id, error));
     this.#grid.add(member.id, tile);
+    this.#showConnection(peer);
+    shareBandwidth(this.#room);
     if (this.#settled) this.#toasts.show(text('call.joined', { name: member.name }));
     this.#refreshPeople();
   }
 
+  /** @param {Peer} peer */
+  #showConnection(peer) {
+    const tile = this.#grid.tiles.get(peer.member.id);
+    tile?.setConnection(peer, this.#room.relayOnly);
+    tile?.setPath(this.#paths.of(peer));
+    if (peer.status === 'connected') this.#measurePath(peer);
+  }
+
   /**
-   * @param {Tile} tile
-   * @param {Member} member
+   * What the pages say to each other.
    * @param {Peer} peer
+   * @param {any} data
    */
-  #connect(tile, member, peer) {
-    tile.setPath('unknown');
-    peer.on('track', ({ track }) => tile.addTrack(track));
-    peer.on('path', ({ path }) => tile.setPath(path));
-    peer.on('chat', (message) => this.#chat.receive(member.id, message));
-    peer.on('error', ({ error }) => console.warn('maitred: peer', member.id, error));
-    peer.on('status', ({ status }) => {
-      tile.setConnection(peer, this.#room.relayOnly);
-      if (status === 'connected') void peer.measurePath();
-    });
-    tile.setConnection(peer, this.#room.relayOnly);
+  #receive(peer, data) {
+    if (data?.type === 'chat') this.#chat.receive(peer.member, data.text);
+    else if (data?.type === 'path') this.#paths.receive(peer, data.path);
   }
 
   /** @param {Member} member */
@@ -242,8 +253,9 @@ export class CallView extends Emitter {
    */
   #removeMember(member, reason) {
     this.#grid.remove(member.id);
+    shareBandwidth(this.#room);
     // After a lost seat everybody is met anew, and when the call is over it is oneself who leaves.
-    if (reason !== 'reconnected' && this.#room.signaling.state !== 'closed') this.#toasts.show(text('call.left', { name: member.name }));
+    if (reason !== 'reconnected' && this.#room.state !== 'closed') this.#toasts.show(text('call.left', { name: member.name }));
     this.#refreshPeople();
   }
 
@@ -255,9 +267,12 @@ export class CallView extends Emitter {
   }
 
   #measurePaths() {
-    for (const peer of this.#room.peers.values()) {
-      if (peer.status === 'connected') peer.measurePath().catch(() => {});
-    }
+    for (const peer of this.#room.peers.values()) if (peer.status === 'connected') this.#measurePath(peer);
+  }
+
+  /** @param {Peer} peer */
+  #measurePath(peer) {
+    this.#paths.measure(peer).catch((error) => console.warn('maitred: path', peer.member.id, error));
   }
 
   #findSpeakers() {
@@ -305,9 +320,13 @@ export class CallView extends Emitter {
 
   // Connection
 
-  #showReconnecting() {
+  /** @param {import('../../sdk/maitred.js').SignalingState} state */
+  #showState(state) {
+    if (state !== 'reconnecting' && state !== 'waiting') return;
     this.#lost = true;
-    this.#showBanner(text('call.reconnecting'), () => this.#room.signaling.retryNow());
+    // The seat may be gone, and the door closed meanwhile.
+    if (state === 'waiting') this.#showBanner(text('join.waiting'), null);
+    else this.#showBanner(text('call.reconnecting'), () => this.#room.reconnect());
   }
 
   /**

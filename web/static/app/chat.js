@@ -1,16 +1,18 @@
 // @ts-check
-import { Emitter, MAX_CHAT_TEXT } from '../sdk/maitred.js';
+import { Emitter } from '../../sdk/maitred.js';
 import { h, show } from './dom.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
 
-/** @typedef {import('../sdk/maitred.js').Room} Room */
-/** @typedef {import('../sdk/maitred.js').Peer} Peer */
+/** @typedef {import('../../sdk/maitred.js').Room} Room */
+/** @typedef {import('../../sdk/maitred.js').Sent} Sent */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Text} Text */
 /** @typedef {{from: string, name: string, text: string, at: number, own: boolean}} ChatMessage */
 
 const MAX_MESSAGES = 500;
+/** Longest text in one message, in UTF-16 units. */
+const MAX_TEXT = 4_000;
 
 /**
  * The messages of a call and how many of them are unread.
@@ -23,7 +25,7 @@ export class Chat extends Emitter {
   #reading = false;
 
   /**
-   * @param {Pick<Room, 'self' | 'members' | 'sendChat'>} room
+   * @param {Pick<Room, 'self' | 'members' | 'send'>} room
    * @param {() => number} [now]
    */
   constructor(room, now = Date.now) {
@@ -46,13 +48,12 @@ export class Chat extends Emitter {
   }
 
   /**
-   * @param {string} id the member whose words these are
-   * @param {{text: string}} message
+   * @param {{id: string, name: string}} member whose words these are
+   * @param {unknown} said
    */
-  receive(id, message) {
-    const name = this.#room.members.get(id)?.name;
-    const content = message.text.trim();
-    if (name === undefined || !content) return;
+  receive({ id, name }, said) {
+    const content = typeof said === 'string' ? said.trim().slice(0, MAX_TEXT) : '';
+    if (!content) return;
     // Our own clock: another's may be wrong by hours.
     this.emit('message', { from: id, name, text: content, at: this.#now(), own: false });
     if (!this.#reading) this.#setUnread(this.#unread + 1);
@@ -63,15 +64,27 @@ export class Chat extends Emitter {
    * @returns {boolean} whether there was anything to send
    */
   send(typed) {
-    const content = typed.trim().slice(0, MAX_CHAT_TEXT);
+    const content = typed.trim().slice(0, MAX_TEXT);
     const self = this.#room.self;
     if (!content || !self) return false;
-    const { sent, waiting, lost } = this.#room.sendChat(content);
-    this.emit('message', { from: self.id, name: self.name, text: content, at: this.#now(), own: true });
-    if (sent.length + waiting.length + lost.length === 0) this.emit('notice', text('chat.nobody'));
-    if (waiting.length > 0) this.emit('notice', text('chat.waiting', { names: namesOf(waiting) }));
-    if (lost.length > 0) this.emit('notice', text('chat.lost', { names: namesOf(lost) }));
+    const at = this.#now();
+    const results = this.#room.send({ type: 'chat', text: content, at });
+    this.emit('message', { from: self.id, name: self.name, text: content, at, own: true });
+    if (results.size === 0) this.emit('notice', text('chat.nobody'));
+    const waiting = this.#namesOf(results, 'waiting');
+    if (waiting) this.emit('notice', text('chat.waiting', { names: waiting }));
+    const lost = this.#namesOf(results, 'lost');
+    if (lost) this.emit('notice', text('chat.lost', { names: lost }));
     return true;
+  }
+
+  /**
+   * @param {Map<string, Sent>} results by member id
+   * @param {Sent} result
+   */
+  #namesOf(results, result) {
+    const { members } = this.#room;
+    return [...results].filter(([, it]) => it === result).map(([id]) => members.get(id)?.name ?? id).join(', ');
   }
 
   /** @param {number} count */
@@ -80,11 +93,6 @@ export class Chat extends Emitter {
     this.#unread = count;
     this.emit('unread', { count });
   }
-}
-
-/** @param {{name: string}[]} members */
-function namesOf(members) {
-  return members.map(({ name }) => name).join(', ');
 }
 
 /**
@@ -108,7 +116,7 @@ export class ChatPanel extends Emitter {
   #chat;
   #lastFrom = '';
   #log = h('div', { id: 'chat-log', class: 'chat-log', role: 'log', 'aria-live': 'polite', tabindex: 0 });
-  #input = h('textarea', { id: 'chat-input', rows: 1, maxlength: MAX_CHAT_TEXT, enterkeyhint: 'send' });
+  #input = h('textarea', { id: 'chat-input', rows: 1, maxlength: MAX_TEXT, enterkeyhint: 'send' });
   element;
 
   /**

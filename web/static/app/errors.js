@@ -3,8 +3,8 @@ import { text } from './i18n.js';
 
 /** @typedef {import('./i18n.js').Key} Key */
 /** @typedef {import('./i18n.js').Text} Text */
-/** @typedef {import('../sdk/maitred.js').Cause} Cause */
-/** @typedef {import('../sdk/maitred.js').Peer} Peer */
+/** @typedef {{code: string, message?: string}} Cause as of the SDK; its errors, too */
+/** @typedef {import('../../sdk/maitred.js').Peer} Peer */
 /** @typedef {'both' | 'audio' | 'video'} Devices what was asked for when it failed */
 
 /**
@@ -21,6 +21,7 @@ export const CAUSES = {
   rate_limited: { key: 'error.rate_limited', retry: true },
   too_many_rooms: { key: 'error.too_many_rooms', retry: true },
   not_allowed: { key: 'error.not_allowed', retry: false },
+  denied: { key: 'error.denied', retry: true },
   server_draining: { key: 'error.server_draining', retry: true },
   kicked: { key: 'error.kicked', retry: false },
   replaced: { key: 'error.replaced', retry: true },

@@ -1,5 +1,5 @@
 // @ts-check
-import { Emitter } from '../sdk/maitred.js';
+import { Emitter } from '../../sdk/maitred.js';
 import { en } from './text/en.js';
 import { zh } from './text/zh.js';
 

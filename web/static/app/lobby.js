@@ -1,5 +1,5 @@
 // @ts-check
-import { Emitter } from '../sdk/maitred.js';
+import { Emitter } from '../../sdk/maitred.js';
 import { h, show } from './dom.js';
 import { explainDevice } from './errors.js';
 import { text } from './i18n.js';

@@ -1,7 +1,7 @@
 // @ts-check
-import { Emitter } from '../sdk/maitred.js';
+import { Emitter } from '../../sdk/maitred.js';
 
-/** @typedef {import('../sdk/maitred.js').Kind} Kind */
+/** @typedef {import('../../sdk/maitred.js').Kind} Kind */
 /** @typedef {{name: string, message?: string}} DeviceError */
 /** @typedef {{devices: 'both' | 'audio' | 'video', error: DeviceError}} DeviceProblem */
 /** @typedef {'high' | 'low'} Quality */

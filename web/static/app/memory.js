@@ -1,9 +1,10 @@
 // @ts-check
 
 /** @typedef {{room: string, name: string, audio: boolean, video: boolean}} Seat what a reload of the call page needs */
+/** @typedef {{room: string, token?: string, password?: string}} Key what opens a room */
 
 /**
- * What the browser remembers: the name and the language for good, the running call for this tab.
+ * What the browser remembers: the name and the language for good, the running call and what opens its room for this tab.
  * Browsers may forbid storage; then nothing is remembered.
  */
 export class Memory {
@@ -37,16 +38,34 @@ export class Memory {
 
   /** @returns {Seat | null} */
   get seat() {
-    try {
-      const seat = JSON.parse(this.#read(this.#tab, 'maitred.seat'));
-      return typeof seat?.room === 'string' && typeof seat.name === 'string' ? seat : null;
-    } catch {
-      return null;
-    }
+    const seat = this.#readObject('maitred.seat');
+    return typeof seat?.room === 'string' && typeof seat.name === 'string' ? seat : null;
   }
 
   set seat(seat) {
     this.#write(this.#tab, 'maitred.seat', seat ? JSON.stringify(seat) : '');
+  }
+
+  /** @returns {Key | null} */
+  get key() {
+    const key = this.#readObject('maitred.key');
+    return typeof key?.room === 'string' ? key : null;
+  }
+
+  set key(key) {
+    this.#write(this.#tab, 'maitred.key', key ? JSON.stringify(key) : '');
+  }
+
+  /**
+   * @param {string} name
+   * @returns {any}
+   */
+  #readObject(name) {
+    try {
+      return JSON.parse(this.#read(this.#tab, name));
+    } catch {
+      return null;
+    }
   }
 
   /**

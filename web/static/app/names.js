@@ -72,6 +72,15 @@ export function roomOfPath(pathname) {
   }
 }
 
+/**
+ * The join token that an invitation has behind the `#`, where no server sees it.
+ * @param {string} hash
+ * @returns {string} '' where there is none
+ */
+export function tokenOfHash(hash) {
+  return new URLSearchParams(hash.slice(1)).get('token') ?? '';
+}
+
 /** One or two letters for a picture that is not there. @param {string} name */
 export function initials(name) {
   const words = name.trim().split(/[\s_-]+/).filter(Boolean);

@@ -1,5 +1,5 @@
 // @ts-check
-import { Emitter } from '../sdk/maitred.js';
+import { Emitter } from '../../sdk/maitred.js';
 import { h, show } from './dom.js';
 import { explainDevice, explainPeer } from './errors.js';
 import { text } from './i18n.js';
@@ -9,13 +9,13 @@ import { setVideo } from './lobby.js';
 import { hueOf, initials } from './names.js';
 import { button } from './widgets.js';
 
-/** @typedef {import('../sdk/maitred.js').Member} Member */
-/** @typedef {import('../sdk/maitred.js').MemberState} MemberState */
-/** @typedef {import('../sdk/maitred.js').Path} Path */
-/** @typedef {import('../sdk/maitred.js').Peer} Peer */
+/** @typedef {import('../../sdk/maitred.js').Member} Member */
+/** @typedef {import('../../sdk/maitred.js').Peer} Peer */
+/** @typedef {{audio?: boolean, video?: boolean, screen?: boolean}} MemberState what members of the page tell of themselves */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Key} Key */
 /** @typedef {import('./media.js').DeviceProblem} DeviceProblem */
+/** @typedef {import('./paths.js').Path} Path */
 
 /** @type {Record<Exclude<Path, 'unknown'>, [Key, Key]>} label, title */
 const PATH_TEXTS = {
