@@ -17,7 +17,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// conn is one WebSocket connection. Its reader goroutine owns it; a writer goroutine runs while it has a member.
+// conn is one WebSocket connection. Its reader goroutine owns it; a writer goroutine runs while its member's inbox has something to write.
 type conn struct {
 	// Fixed after construction.
 	hub     *Hub
@@ -43,8 +43,8 @@ type conn struct {
 	cause  cause // may be read when ending is closed
 
 	parting sync.WaitGroup // the goodbye
+	writers sync.WaitGroup // one at a time, none after stopWriting
 	tasks   sync.WaitGroup // other goroutines and alarms besides the reader
-	written chan struct{}  // closed when the writer has ended
 	alarm   alarm          // the join timeout, later the next ping
 }
 
@@ -88,7 +88,6 @@ func newConn(h *Hub, ws *websocket.Conn, nc net.Conn, ip netip.Addr, host string
 		hub: h, ws: ws, net: nc, ip: ip, host: host, log: h.opts.Log,
 		limiter: perSecond(h.opts.MessagesPerSecond, 2*h.opts.MessagesPerSecond),
 		ending:  make(chan struct{}),
-		written: make(chan struct{}),
 	}
 	c.alarm.tasks = &c.tasks
 	return c
@@ -105,6 +104,9 @@ func (c *conn) run() {
 	}
 	c.parting.Wait()
 	_ = c.ws.CloseNow() // wakes a ping; whatever went wrong has been dealt with
+	if c.member != nil {
+		c.stopWriting()
+	}
 	c.tasks.Wait()
 	c.hub.metrics.closed[c.cause.metric].Inc()
 	c.log.Debug("signaling connection closed", "cause", c.cause.metric)
@@ -153,16 +155,22 @@ func (c *conn) isEnding() bool {
 func (c *conn) retire() {
 	c.finish(causeReplaced)
 	const moment = 200 * time.Millisecond
-	t := time.NewTimer(moment)
-	defer t.Stop()
-	select {
-	case <-c.written:
-	case <-t.C:
-		_ = c.net.Close()
-		<-c.written
-	}
-	c.busy.Lock() // what it does now ends; the next message it sees that the connection does
-	c.busy.Unlock()
+	cut := time.AfterFunc(moment, func() { _ = c.net.Close() })
+	defer cut.Stop()
+	c.settle()
+	c.stopWriting()
+}
+
+// settle waits until what a connection that ends is doing is done, joining included.
+func (c *conn) settle() {
+	c.busy.Lock()
+	defer c.busy.Unlock()
+}
+
+// stopWriting waits for the writer of a connection that ends.
+func (c *conn) stopWriting() {
+	c.member.inbox.unbind(c)
+	c.writers.Wait()
 }
 
 // buffers hold messages while they are decoded; an idle connection has none.
@@ -323,9 +331,10 @@ func (c *conn) join(j *Join) error {
 	c.schedulePing()
 	if e.member.seated.Load() {
 		joined := c.welcome(e)
-		c.tasks.Go(func() { c.write(joined) })
+		c.member.inbox.bind(c)
+		c.writers.Go(func() { c.begin(joined) })
 	} else {
-		c.tasks.Go(c.wait)
+		c.writers.Go(c.wait)
 	}
 	return nil
 }
@@ -338,9 +347,10 @@ func (c *conn) wait() {
 	}
 	select {
 	case <-c.member.admitted:
-		c.write(c.welcome(entry{member: c.member}))
+		joined := c.welcome(entry{member: c.member})
+		c.member.inbox.bind(c)
+		c.begin(joined)
 	case <-c.ending:
-		close(c.written)
 	}
 }
 
@@ -361,35 +371,38 @@ func (c *conn) welcome(e entry) []byte {
 	})
 }
 
-// write sends first and then what comes into the member's inbox, until the connection ends.
-func (c *conn) write(first []byte) {
-	box := c.member.inbox
-	defer close(c.written)
-	defer box.wake() // the token taken last may have been meant for the connection that replaces this one
-	c.busy.Lock()    // what is answered without the inbox, since there was no seat, comes before joined: it does not count
-	err := c.send(first)
+// begin sends joined and then what comes into the member's inbox.
+func (c *conn) begin(joined []byte) {
+	c.busy.Lock() // what is answered without the inbox, since there was no seat, comes before joined: it does not count
+	err := c.send(joined)
 	c.busy.Unlock()
 	if err != nil {
 		c.finish(causeLost)
 	}
+	c.write()
+}
+
+// startWriting implements writer.
+func (c *conn) startWriting() { c.writers.Go(c.write) }
+
+// write writes what is in the member's inbox, until there is nothing left or the connection ends.
+func (c *conn) write() {
+	box := c.member.inbox
 	for !c.isEnding() {
 		msg, ok, full := box.next()
 		switch {
 		case full:
 			c.end(ReasonTooSlow, causeTooSlow)
+			return
 		case !ok:
-			select {
-			case <-box.ready:
-			case <-c.ending:
-			}
-		default:
-			if err := c.send(msg); err != nil {
-				c.finish(causeLost)
-				return
-			}
-			if box.wrote() && c.pinging.CompareAndSwap(false, true) {
-				c.tasks.Go(c.ping)
-			}
+			return
+		}
+		if err := c.send(msg); err != nil {
+			c.finish(causeLost)
+			return
+		}
+		if box.wrote() && c.pinging.CompareAndSwap(false, true) {
+			c.tasks.Go(c.ping)
 		}
 	}
 }

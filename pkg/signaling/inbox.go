@@ -8,11 +8,13 @@ import (
 // inbox is a member's bounded queue of messages. It belongs to the seat and outlives a lost connection: it keeps what was written,
 // too, until the client has confirmed it, as far as there is room. Messages are numbered from 1, the client counts along.
 // push never waits: an inbox that is full of what was never written stays full, drops what it had, and its member must go.
+// Somebody writes only while there is something to write: a quiet member has no goroutine for it.
 type inbox struct {
 	maxItems, maxBytes int
-	ready              chan struct{} // holds a token when there may be something for the writer
 
 	mu      sync.Mutex
+	writer  writer // may be asked to write; nil while there is no connection
+	writing bool   // it does, until next has nothing
 	items   []item // items[:written] may have arrived, the rest waits
 	written int
 	first   uint64   // number of items[0]
@@ -27,7 +29,13 @@ type item struct {
 }
 
 func newInbox(maxItems, maxBytes int) *inbox {
-	return &inbox{maxItems: maxItems, maxBytes: maxBytes, ready: make(chan struct{}, 1), first: 1}
+	return &inbox{maxItems: maxItems, maxBytes: maxBytes, first: 1}
+}
+
+// writer is a connection.
+type writer interface {
+	// startWriting begins to write, on a goroutine of its own, until next has nothing. It is called with the inbox's lock held.
+	startWriting()
 }
 
 // begin says who was in the room before the first message.
@@ -37,12 +45,31 @@ func (b *inbox) begin(others []Member) {
 	b.others = others
 }
 
+// bind makes w the writer, who writes already.
+func (b *inbox) bind(w writer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.writer, b.writing = w, true
+}
+
+// unbind sees to it that w is not asked to write any more.
+func (b *inbox) unbind(w writer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.writer == w {
+		b.writer = nil
+	}
+}
+
 // push appends a message. It reports false when the inbox is full.
 func (b *inbox) push(msg []byte, roster bool) bool {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	ok := b.pushLocked(msg, roster)
-	b.mu.Unlock()
-	b.wake()
+	if b.writer != nil && !b.writing {
+		b.writing = true
+		b.writer.startWriting()
+	}
 	return ok
 }
 
@@ -78,19 +105,12 @@ func (b *inbox) releaseLocked(n int) {
 	}
 }
 
-// wake makes a writer look again.
-func (b *inbox) wake() {
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
-}
-
-// next returns the oldest message that was not written. full: there is none and there will be none.
+// next returns the oldest message that was not written. Without one the writer is done. full: there will be none any more.
 func (b *inbox) next() (msg []byte, ok, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.written == len(b.items) {
+		b.writing = false
 		return nil, false, b.full
 	}
 	return b.items[b.written].msg, true, false
