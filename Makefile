@@ -27,7 +27,7 @@ test: ## everything: set-up, lint, unit, race, fuzz seeds, coturn, nginx, HAProx
 lint: ## gofmt, vet and staticcheck for every system we build for, tsc, shell syntax
 	test/scripts/lint.sh
 
-bench: build ## the Go benchmarks (BENCHTIME=1s) and loads on the relay
+bench: build ## the Go benchmarks (BENCHTIME=1s), and loads on relay and signaling
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 	./bin/maitred bench relay
 	./bin/maitred bench relay --sessions 200 --burst 2
@@ -41,6 +41,10 @@ bench: build ## the Go benchmarks (BENCHTIME=1s) and loads on the relay
 	./bin/maitred bench relay --rate 20000 --burst 1
 	./bin/maitred bench relay --rate 20000 --burst 1 --flood 5000
 	./bin/maitred bench relay --sessions 5000 --allocate-only
+	./bin/maitred bench signaling --rooms 500 --joins 500 --messages 30000
+	./bin/maitred bench signaling --rooms 5000 --joins 500 --messages 30000
+	./bin/maitred bench signaling --rooms 1 --members 16 --fan-out --messages 100
+	./bin/maitred bench signaling --flood 8
 
 fuzz: ## every fuzz target for FUZZTIME=10s; "make test" runs their seeds
 	test/scripts/fuzz.sh $(FUZZTIME)
@@ -48,15 +52,17 @@ fuzz: ## every fuzz target for FUZZTIME=10s; "make test" runs their seeds
 setup: ## install what the tests need (apt-get), or say what is missing
 	test/scripts/setup.sh
 
-test-go: ## the Go tests with the race detector, coturn, proxies and ACME included
+test-go: ## the Go tests with the race detector, coturn, proxies, ACME and the Go example included
 	go test -race ./...
+	cd docs/examples/gomember && go test -race ./...
 
 test-web: web/node_modules ## the page's tests in Node
 	cd web && node --test --test-reporter=spec
 
 test-e2e: ## calls between real browsers through the real daemon (MAITRED_SHOTS=DIR keeps screenshots)
 	go build -race -buildvcs=false -o bin/maitred-race ./cmd/maitred
-	cd test/e2e && MAITRED_BIN="$(CURDIR)/bin/maitred-race" go test -exec "$(CURDIR)/test/scripts/netns.sh" -count=1 -timeout 9m .
+	go -C docs/examples/gomember build -race -buildvcs=false -o "$(CURDIR)/bin/gomember-race" .
+	cd test/e2e && MAITRED_BIN="$(CURDIR)/bin/maitred-race" MAITRED_GOMEMBER="$(CURDIR)/bin/gomember-race" go test -exec "$(CURDIR)/test/scripts/netns.sh" -count=1 -timeout 9m .
 
 web/node_modules: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 func newHub(t *testing.T, opts signaling.Options) (*signaling.Hub, string) {
 	hub := signaling.New(opts)
@@ -46,29 +46,31 @@ func join(t *testing.T, url, name string) *Room {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = r.Leave(ctx)
-	})
+	leaveAtEnd(t, r)
 	return r
 }
 
 // next is the next event, which must be a T.
 func next[T signaling.ServerMessage](t *testing.T, r *Room) T {
 	t.Helper()
+	ev := nextAny(t, r)
+	m, ok := ev.(T)
+	if !ok {
+		t.Fatalf("got %T %+v, want %T", ev, ev, *new(T))
+	}
+	return m
+}
+
+func nextAny(t *testing.T, r *Room) signaling.ServerMessage {
+	t.Helper()
 	select {
 	case ev, ok := <-r.Events():
 		if !ok {
-			t.Fatalf("no %T: %v", *new(T), r.Err())
+			t.Fatalf("the events ended: %v", r.Err())
 		}
-		m, ok := ev.(T)
-		if !ok {
-			t.Fatalf("got %T %+v, want %T", ev, ev, *new(T))
-		}
-		return m
+		return ev
 	case <-time.After(patience):
-		t.Fatalf("no %T in time", *new(T))
+		t.Fatal("no event in time")
 	}
 	panic("unreachable")
 }
@@ -92,8 +94,11 @@ func ended(t *testing.T, r *Room) error {
 // cut breaks the connection as a lost network does.
 func (r *Room) cut() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	_ = r.conn.CloseNow()
+	l := r.link
+	r.mu.Unlock()
+	if l != nil {
+		_ = l.conn.CloseNow()
+	}
 }
 
 func TestTalk(t *testing.T) {
@@ -140,33 +145,51 @@ func TestTalk(t *testing.T) {
 	}
 }
 
+// TestResume cuts the connection of a member while another one talks to it, and it talks back: nobody misses anything, nobody hears
+// anything twice.
 func TestResume(t *testing.T) {
 	_, url := newHub(t, signaling.Options{Resume: time.Minute})
 	ctx := testContext(t)
 	ann, bob := join(t, url, "Ann"), join(t, url, "Bob")
 	first := next[*signaling.Joined](t, bob)
-	for range 3 {
-		bob.cut()
-		if err := ann.Signal(ctx, first.Self.ID, "still there?"); err != nil {
-			t.Fatal(err)
+	next[*signaling.Joined](t, ann)
+	next[*signaling.MemberJoined](t, ann)
+	const rounds, each = 5, 8
+	for round := range rounds {
+		for i := range each {
+			if i == each/2 {
+				bob.cut()
+			}
+			if err := errors.Join(ann.Broadcast(ctx, round*each+i), bob.Broadcast(ctx, round*each+i)); err != nil {
+				t.Fatal(err)
+			}
 		}
-		// The signal may have reached the old connection, before or after it was cut; the seat is what counts.
-		for {
-			ev := <-bob.Events()
-			if j, ok := ev.(*signaling.Joined); ok {
-				if j.Self.ID != first.Self.ID || j.Members[0].ID != ann.Self().ID {
-					t.Errorf("resumed as %+v", j)
+		hears(t, ann, numbers(round*each, each)...)
+		var heard, resumed int
+		for heard < each || resumed == 0 {
+			switch m := nextAny(t, bob).(type) {
+			case *signaling.Joined:
+				if m.Self.ID != first.Self.ID || !m.Resumed || m.Members[0].ID != ann.Self().ID {
+					t.Fatalf("came back as %+v", m)
 				}
-				break
+				resumed++
+			case *signaling.BroadcastFrom:
+				if string(m.Data) != number(round*each+heard) {
+					t.Fatalf("heard %s, want %d", m.Data, round*each+heard)
+				}
+				heard++
+			default:
+				t.Fatalf("%T %+v", m, m)
 			}
 		}
 	}
-	if err := bob.Broadcast(ctx, 1); err != nil {
-		t.Fatal(err)
+}
+
+func numbers(first, count int) (list []int) {
+	for i := range count {
+		list = append(list, first+i)
 	}
-	next[*signaling.Joined](t, ann)
-	next[*signaling.MemberJoined](t, ann)
-	next[*signaling.BroadcastFrom](t, ann) // and no member-left before it
+	return list
 }
 
 func TestNewSeatAfterExpiry(t *testing.T) {
@@ -223,8 +246,11 @@ func TestGivesUp(t *testing.T) {
 	if err := ended(t, ann); err == nil {
 		t.Error("no error")
 	}
-	if err := ann.Broadcast(testContext(t), 1); !errors.Is(err, ErrReconnecting) {
+	if err := ann.Broadcast(testContext(t), 1); !errors.Is(err, ErrEnded) {
 		t.Errorf("broadcast: %v", err)
+	}
+	if err := ann.Leave(testContext(t)); err != nil {
+		t.Errorf("leave: %v", err)
 	}
 }
 
@@ -267,5 +293,89 @@ func TestBackoff(t *testing.T) {
 		if d := backoff(attempt); d < 125*time.Millisecond || d > 8*time.Second {
 			t.Errorf("attempt %d waits %v", attempt, d)
 		}
+	}
+}
+
+// TestDoors has a moderator use every door of a room.
+func TestDoors(t *testing.T) {
+	_, url := newHub(t, signaling.Options{})
+	ctx := testContext(t)
+	ann := join(t, url, "Ann")
+	if j := next[*signaling.Joined](t, ann); j.Self.Role != signaling.RoleModerator || ann.Settings() != j.Room {
+		t.Fatalf("%+v", j)
+	}
+	command := func(err error, check func(signaling.Room) bool) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := next[*signaling.RoomChanged](t, ann); !check(m.Room) || ann.Settings() != m.Room {
+			t.Errorf("%+v", m)
+		}
+	}
+	refuses := func(code signaling.Code, opts *Options) {
+		t.Helper()
+		if _, err := Join(ctx, url, "r", "Bob", opts); !refusedWith(code)(err) {
+			t.Errorf("got %v, want %s", err, code)
+		}
+	}
+
+	command(ann.Lock(ctx, false), func(r signaling.Room) bool { return r.Locked && !r.Knock })
+	refuses(signaling.CodeRoomLocked, nil)
+	command(ann.Lock(ctx, true), func(r signaling.Room) bool { return r.Locked && r.Knock })
+	waiting := make(chan struct{}, 1)
+	opts := &Options{Backoff: quick, Waiting: func() { waiting <- struct{}{} }}
+	denied := enterSoon(ctx, url, opts)
+	<-waiting
+	if err := ann.Deny(ctx, next[*signaling.Knock](t, ann).Member.ID); err != nil {
+		t.Fatal(err)
+	}
+	if <-denied.done; !refusedWith(signaling.CodeNotAllowed)(denied.err) {
+		t.Errorf("denied: %v", denied.err)
+	}
+	next[*signaling.MemberLeft](t, ann)
+	admitted := enterSoon(ctx, url, opts)
+	<-waiting
+	bobs := next[*signaling.Knock](t, ann).Member.ID
+	if len(ann.Members()) != 0 {
+		t.Errorf("who waits is a member: %+v", ann.Members())
+	}
+	if err := ann.Admit(ctx, bobs); err != nil {
+		t.Fatal(err)
+	}
+	if <-admitted.done; admitted.err != nil || admitted.room.Self().ID != bobs {
+		t.Fatalf("admitted: %v", admitted.err)
+	}
+	bob := admitted.room
+	leaveAtEnd(t, bob)
+	next[*signaling.Joined](t, bob)
+	next[*signaling.MemberJoined](t, ann)
+	command(ann.Unlock(ctx), func(r signaling.Room) bool { return !r.Locked && !r.Knock })
+	command(ann.SetPassword(ctx, "sesame"), func(r signaling.Room) bool { return r.Password })
+	refuses(signaling.CodeWrongPassword, &Options{Password: "simsim"})
+	command(ann.SetPassword(ctx, ""), func(r signaling.Room) bool { return !r.Password })
+	command(ann.Limit(ctx, 2), func(r signaling.Room) bool { return r.MaxMembers == 2 })
+	refuses(signaling.CodeRoomFull, nil)
+
+	if err := bob.Kick(ctx, ann.Self().ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		next[*signaling.RoomChanged](t, bob)
+	}
+	if m := next[*signaling.Error](t, bob); m.Code != signaling.CodeNotAllowed || m.Request != "kick" {
+		t.Errorf("%+v", m)
+	}
+	if err := ann.Kick(ctx, bobs, "noise"); err != nil {
+		t.Fatal(err)
+	}
+	if m := next[*signaling.Kicked](t, bob); m.Reason != "noise" {
+		t.Errorf("%+v", m)
+	}
+	if err := ended(t, bob); websocket.CloseStatus(err) != signaling.CloseKicked {
+		t.Errorf("ended by %v", err)
+	}
+	if m := next[*signaling.MemberLeft](t, ann); m.Reason != signaling.ReasonKicked || len(ann.Members()) != 0 {
+		t.Errorf("%+v", m)
 	}
 }

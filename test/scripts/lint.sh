@@ -54,11 +54,13 @@ check gofmt formatted
 check "shell syntax" shells
 check "go vet" go_in . vet ./...
 check "go vet (e2e)" go_in test/e2e vet ./...
+check "go vet (gomember)" go_in docs/examples/gomember vet ./...
 for os in darwin windows; do
 	check "go build ($os)" env GOOS=$os CGO_ENABLED=0 go build -o /dev/null ./cmd/maitred
 	check "go vet ($os)" env GOOS=$os CGO_ENABLED=0 go vet ./cmd/... ./pkg/...
 done
 check staticcheck staticcheck .
 check "staticcheck (e2e)" staticcheck test/e2e
+check "staticcheck (gomember)" staticcheck docs/examples/gomember
 check tsc types
 exit $failed
