@@ -100,9 +100,11 @@ export function openChannels(one, other) {
   }
 }
 
+let sessions = 0;
+
 /**
  * The negotiation of an RTCPeerConnection without media: signaling states, implicit rollback, the "negotiationneeded" rules
- * and one operation after the other, as the specification has them. Descriptions carry the ICE generation as their sdp.
+ * and one operation after the other, as the specification has them. Descriptions carry a session id and the ICE generation as their sdp.
  */
 export class FakeConnection extends EventTarget {
   signalingState = 'stable';
@@ -117,6 +119,7 @@ export class FakeConnection extends EventTarget {
   candidates = [];
   /** @type {any[]} */
   configurations = [];
+  session = ++sessions;
   iceGeneration = 0;
   rollbacks = 0;
   closed = false;
@@ -181,7 +184,7 @@ export class FakeConnection extends EventTarget {
         this.#restartWanted = false;
         this.#associate();
       }
-      this.localDescription = { type: answering ? 'answer' : 'offer', sdp: `ice ${this.iceGeneration}` };
+      this.localDescription = { type: answering ? 'answer' : 'offer', sdp: `v=0\r\no=- ${this.session} ice ${this.iceGeneration}` };
       this.#setSignalingState(answering ? 'stable' : 'have-local-offer');
     });
   }

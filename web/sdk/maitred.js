@@ -1,5 +1,5 @@
 // @ts-check
-// The JavaScript client of maitred. maitred.d.ts beside it describes what it offers; here is why it works as it does.
+// The JavaScript client of maitred. maitred.d.ts says what it offers.
 
 /** @import * as T from './maitred.d.ts' */
 
@@ -11,7 +11,7 @@ const BACKOFF_BASE = 500;
 const BACKOFF_CAP = 15_000;
 const OUTBOX_LIMIT = 512;
 const KEPT_LIMIT = 256; // messages that may have to be sent again
-// Half of what the server takes by default: what is more it drops, and a lost answer may cost a call.
+// Half of what the server takes by default: it drops the rest.
 const SEND_BURST = 100;
 const SEND_RATE = 50; // a second
 const SEND_PAUSE = 100;
@@ -55,9 +55,9 @@ export class Emitter extends Target {
 const CLOSE_CODES = new Map([
   [1001, 'going_away'], [1009, 'too_big'], [4000, 'bad_message'], [4001, 'unauthorized'], [4003, 'kicked'], [4008, 'too_slow'], [4009, 'replaced'],
 ]);
-// Where trying again by itself does not help.
+// Final.
 const FATAL = new Set(['bad_message', 'unauthorized', 'kicked', 'replaced']);
-// Refusals that pass by themselves.
+// Passing.
 const PASSING = new Set(['rate_limited', 'server_draining', 'too_many_rooms']);
 const LOST = { code: 'connection_lost' };
 
@@ -131,7 +131,7 @@ export class Signaling extends Emitter {
     try {
       socket = createSocket(url, PROTOCOL);
     } catch (error) {
-      // As on a secure page with an address that is not: it stays so.
+      // As on a secure page with an address that is not.
       this.#finish({ ...LOST, message: String(error) });
       return;
     }
@@ -409,7 +409,7 @@ class Link {
       this.#transceivers[kind] = this.#pc.addTransceiver(tracks[kind] ?? kind, { direction: 'sendrecv', streams });
     }
     this.sync();
-    // The data channel's "negotiationneeded" may have come and gone before offers were allowed, and it does not repeat.
+    // "negotiationneeded" may have come before offers were allowed, and does not repeat.
     void this.#offer();
   }
 
@@ -503,7 +503,7 @@ class Link {
     this.#cancelAnswerTimer();
     this.#cancelAnswerTimer = this.#options.clock.after(ANSWER_TIMEOUT, () => {
       if (this.#offerRepeats++ < MAX_OFFER_REPEATS) return void this.#offer();
-      // Media that flows all the same, as when only an ICE restart is refused, is left alone.
+      // Only an ICE restart is refused.
       if (this.#pc.connectionState === 'connected') return;
       this.#cancelRestart();
       this.#peer.unanswered = true;
@@ -548,7 +548,7 @@ class Link {
     try {
       await this.#pc.addIceCandidate(candidate);
     } catch (error) {
-      // Candidates of an offer that was ignored, or of a connection that was renewed, have nowhere to go.
+      // Of an offer that was ignored, or a connection that was renewed.
       if (!this.#ignoringOffer && this.#pc.remoteDescription) throw error;
     }
   }
@@ -621,6 +621,9 @@ class Link {
   }
 }
 
+/** The session id of the line o= (RFC 8829 section 5.2.1). @param {RTCSessionDescriptionInit | null} [description] */
+const sessionOf = (description) => description?.sdp?.split(' ')[1];
+
 /** @extends {Emitter<T.PeerEvents>} */
 export class Peer extends Emitter {
   /** @type {T.PeerStatus} */
@@ -632,6 +635,8 @@ export class Peer extends Emitter {
   iceErrors = new Set();
   videoBitrate = 0;
   #link;
+  /** Descriptions of the connection before `renew` that are still on their way. */
+  #renewed = '';
   #closed = false;
   /** @type {Map<string, Channel>} */
   #channels = new Map();
@@ -663,7 +668,7 @@ export class Peer extends Emitter {
 
   /** @param {T.SignalData} data */
   async receive(data) {
-    if (this.#closed) return;
+    if (this.#closed || sessionOf(data.description) === this.#renewed) return;
     const first = this.#link.awaitsFirstAnswer;
     if (data.renew) {
       // Both renewed at once: the polite side's is dropped, by both.
@@ -678,6 +683,7 @@ export class Peer extends Emitter {
   renew() {
     if (this.#closed) return;
     this.options.send({ renew: true });
+    this.#renewed = sessionOf(this.connection.remoteDescription) ?? '';
     this.#replace().start();
   }
 

@@ -363,6 +363,26 @@ test('and forgets what was known of the old one', async () => {
   assert.deepEqual(pcs[0][1].transceivers[1].sender.parameters.encodings, [{ maxBitrate: 100_000 }]);
 });
 
+for (const type of ['answer', 'offer']) {
+  test(`what the old connection's other end still says after a renewal is not for the new one: ${type}`, async () => {
+    const { ann, bob, bobPc, line, pcs } = pair();
+    ann.start();
+    await settled();
+    line.hold = true;
+    const late = { description: { type, sdp: bobPc.localDescription?.sdp } };
+    ann.renew();
+    await settled();
+    await ann.receive(/** @type {any} */ (late));
+    assert.equal(pcs[0].length, 2);
+    assert.equal(pcs[0][1].signalingState, 'have-local-offer');
+    line.hold = false;
+    for (const deliver of line.held) await deliver();
+    await settled();
+    assertConnected(pcs[0][1], pcs[1][1]);
+    assert.equal(bob.connection, /** @type {any} */ (pcs[1][1]));
+  });
+}
+
 test('both renew at once: one of the two connections is made', async () => {
   const { ann, bob, line, pcs } = pair();
   ann.start();
