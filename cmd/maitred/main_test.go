@@ -69,6 +69,7 @@ func TestMistakes(t *testing.T) {
 		{"ready in JSON", []string{"check", "--ready", "--json"}, "", []string{"--ready asks the daemon of this configuration"}},
 		{"argument of config", []string{"config", "turn.udp"}, "", []string{`"turn.udp" is no flag`}},
 		{"argument of credentials", []string{"credentials", "ann"}, "", []string{`"ann" is no flag`}},
+		{"a key that is none", []string{"config"}, "signaling: {token_keys: [\"a:ES256:AAAA\"]}", []string{"signaling.token_keys: key 1"}},
 		{"wrong value", []string{"config", "--turn.udp", "1:2:3"}, "", []string{`the configuration is not valid: flag --turn.udp: turn.udp: "1:2:3"`, "valid: host:port"}},
 		{"unknown key", []string{"config"}, "turn:\n  upd: :3478\n", []string{"maitred.yaml:2: ", "turn.udp"}},
 		{"unknown section", []string{"serve"}, "trun:\n  udp: :3478\n", []string{"maitred.yaml:1: ", "turn"}},

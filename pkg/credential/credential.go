@@ -52,6 +52,7 @@ type members struct {
 	mu      sync.RWMutex
 	live    map[string]struct{}
 	revoked map[string]time.Time // until when
+	swept   time.Time            // when those whose time had passed were last forgotten
 }
 
 // New returns an authority for realm. The first secret mints, all of them verify; an empty list is a mistake of the caller.
@@ -114,14 +115,31 @@ func (a *Authority) Release(member string) {
 	a.members.mu.Unlock()
 }
 
-// Revoke ends every credential of an id that is no member's, until a time when none of them is valid any more. Those whose time has passed
-// are forgotten with the next call.
-func (a *Authority) Revoke(id string, until time.Time) {
-	a.members.mu.Lock()
-	defer a.members.mu.Unlock()
-	now := time.Now()
-	maps.DeleteFunc(a.members.revoked, func(_ string, until time.Time) bool { return until.Before(now) })
-	a.members.revoked[id] = until
+// Revoke ends every credential of an id that is no member's, until a time when none of them is valid any more. It remembers at most so many
+// ids; where there is no room, the one that matters for the shortest time makes some.
+func (a *Authority) Revoke(id string, until time.Time, most int) {
+	m := &a.members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); now.Sub(m.swept) > time.Minute {
+		maps.DeleteFunc(m.revoked, func(_ string, until time.Time) bool { return until.Before(now) })
+		m.swept = now
+	}
+	if len(m.revoked) >= most {
+		m.forgetOneLocked()
+	}
+	m.revoked[id] = until
+}
+
+func (m *members) forgetOneLocked() {
+	var first string
+	var at time.Time
+	for id, until := range m.revoked {
+		if at.IsZero() || until.Before(at) {
+			first, at = id, until
+		}
+	}
+	delete(m.revoked, first)
 }
 
 // Verify finds the key (RFC 8489 section 9.2.2) under which match says yes, trying each secret in turn. match compares the

@@ -108,17 +108,22 @@ func TestRevoke(t *testing.T) {
 		_, _, err := a.Verify(c.Username, time.Now(), accepts(c.Username, c.Password))
 		return err
 	}
-	a.Revoke("ann", time.Now().Add(time.Hour))
+	a.Revoke("ann", time.Now().Add(time.Hour), 2)
 	if err := verify(ann); !errors.Is(err, ErrRevoked) {
 		t.Errorf("ann: %v", err)
 	}
 	if err := verify(bob); err != nil {
 		t.Errorf("bob: %v", err)
 	}
-	a.Revoke("bob", time.Now().Add(-time.Second))
-	a.Revoke("cid", time.Now().Add(time.Hour))
-	if n := len(a.members.revoked); n != 2 || a.Live("ann") || !a.Live("bob") {
-		t.Errorf("%d ids are remembered, want ann's and cid's", n)
+	a.Revoke("bob", time.Now().Add(time.Minute), 2)
+	a.Revoke("cid", time.Now().Add(time.Hour), 2)
+	if n := len(a.members.revoked); n != 2 || a.Live("ann") || !a.Live("bob") || a.Live("cid") {
+		t.Errorf("%d ids are remembered, want ann's and cid's, which matter longer", n)
+	}
+	a.members.revoked["ann"], a.members.swept = time.Now().Add(-time.Second), time.Time{}
+	a.Revoke("dan", time.Now().Add(time.Hour), 9)
+	if !a.Live("ann") || a.Live("dan") {
+		t.Error("ann's time has passed, and dan's begins")
 	}
 }
 

@@ -63,6 +63,9 @@ func (d *Daemon) pageLines(line func(what, value string)) {
 	if a := d.http.Addr(); a.IsValid() {
 		clear = "http://" + net.JoinHostPort(pageHost(a), strconv.Itoa(int(a.Port()))) + "/"
 	}
+	if d.config.Signaling.Auth == authToken {
+		line("Invite somebody", "maitred token --room NAME --link (nobody enters without a token: signaling.auth)")
+	}
 	if d.certificate == nil {
 		if clear != "" {
 			line("Open in two tabs", clear)

@@ -37,7 +37,7 @@ func (d *Daemon) Release(member string) signaling.Traffic {
 // Revoke implements signaling.Releaser for the credentials of POST /api/v1/ice-servers.
 func (d *Daemon) Revoke(token string, expires time.Time) {
 	user := tokenUser(token)
-	d.authority.Revoke(user, expires)
+	d.authority.Revoke(user, expires, d.config.Signaling.Limits.Tokens)
 	d.turn.EndUser(user)
 }
 

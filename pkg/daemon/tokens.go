@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/maitred/maitred/pkg/config"
@@ -47,8 +48,8 @@ func (d *Daemon) loadTokenKeys(c *config.Config) error {
 const authToken = "token" // signaling.auth
 
 // checkToken is httpd.Config.CheckToken. The user is the same whenever the token comes.
-func (d *Daemon) checkToken(raw string) (user string, left time.Duration, ok bool) {
-	claims, err := d.hub.CheckToken(raw)
+func (d *Daemon) checkToken(client netip.Addr, raw string) (user string, left time.Duration, ok bool) {
+	claims, err := d.hub.CheckToken(client, raw)
 	if err != nil {
 		d.log.Debug("join token refused", "route", "ice-servers", "err", err)
 		return "", 0, false

@@ -69,9 +69,9 @@ func (s *Server) asker(w http.ResponseWriter, r *http.Request) (*tokenHolder, bo
 		unauthorized(w, `Send an API key or a join token in the header "Authorization: Bearer <key>".`)
 		return nil, false
 	}
-	user, left, ok := s.cfg.CheckToken(given)
+	user, left, ok := s.cfg.CheckToken(ClientIP(r, s.cfg.TrustedProxies), given)
 	if left = left.Truncate(time.Second); !ok || left <= 0 {
-		unauthorized(w, "This is neither one of api.keys nor a join token that is good now.")
+		unauthorized(w, "This is neither one of api.keys nor a join token that is good now, or there were too many wrong ones from your address within a minute.")
 		return nil, false
 	}
 	return &tokenHolder{user, left}, true

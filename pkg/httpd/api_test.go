@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,8 @@ func FuzzICERequest(f *testing.F) {
 func TestICEServersByJoinToken(t *testing.T) {
 	var left time.Duration
 	cfg := apiConfig()
-	cfg.CheckToken = func(token string) (string, time.Duration, bool) {
-		user, _, ok := testCheckToken(token)
+	cfg.CheckToken = func(client netip.Addr, token string) (string, time.Duration, bool) {
+		user, _, ok := testCheckToken(client, token)
 		return user, left, ok
 	}
 	s := run(t, cfg)

@@ -82,7 +82,7 @@ type Config struct {
 	// that is good now and was not revoked. user is whom the credential is for,
 	// made of the token's id and of what the user of a request may have; left is
 	// how long the token is good for, which the credential does not outlive.
-	CheckToken func(token string) (user string, left time.Duration, ok bool)
+	CheckToken func(client netip.Addr, token string) (user string, left time.Duration, ok bool)
 
 	// Ready says what keeps the daemon from serving, nil when nothing does.
 	Ready func(context.Context) error

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -118,7 +119,7 @@ func apiConfig() Config {
 const joinToken = "Authorization: Bearer e30.e30.c2ln"
 
 // testCheckToken knows one token, which is good for an hour yet.
-func testCheckToken(token string) (user string, left time.Duration, ok bool) {
+func testCheckToken(_ netip.Addr, token string) (user string, left time.Duration, ok bool) {
 	return "token-t1", time.Hour + time.Millisecond, token == "e30.e30.c2ln"
 }
 

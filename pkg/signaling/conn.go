@@ -129,12 +129,14 @@ func (c *conn) finish(why cause) {
 // library would wait for the rest of a frame for ever.
 func (c *conn) sayGoodbye() {
 	if c.cause.last != nil {
-		if err := c.send(c.cause.last); err != nil {
+		c.busy.Lock() // joined comes before it, or not at all
+		err := c.send(c.cause.last)
+		c.busy.Unlock()
+		if err != nil {
 			c.log.Debug("last message not sent", "err", err)
 		}
 	}
-	const handshake = 5 * time.Second
-	cut := time.AfterFunc(handshake, func() { _ = c.net.Close() })
+	cut := time.AfterFunc(c.hub.opts.CloseTimeout, func() { _ = c.net.Close() })
 	defer cut.Stop()
 	if err := c.ws.Close(c.cause.code, c.cause.text); err != nil {
 		c.log.Debug("closing handshake failed", "err", err)
@@ -374,7 +376,10 @@ func (c *conn) welcome(e entry) []byte {
 // begin sends joined and then what comes into the member's inbox.
 func (c *conn) begin(joined []byte) {
 	c.busy.Lock() // what is answered without the inbox, since there was no seat, comes before joined: it does not count
-	err := c.send(joined)
+	var err error
+	if !c.isEnding() {
+		err = c.send(joined)
+	}
 	c.busy.Unlock()
 	if err != nil {
 		c.finish(causeLost)

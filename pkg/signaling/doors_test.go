@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -116,6 +117,53 @@ func TestModerators(t *testing.T) {
 		first.send(&Lock{Locked: true})
 		first.expectError(CodeNotAllowed, "lock")
 	})
+}
+
+// TestModeratorsToken has a moderator's token open what a member's does not, but not a full room.
+func TestModeratorsToken(t *testing.T) {
+	m := newMint(t)
+	for _, tt := range []struct {
+		name              string
+		settings          []ClientMessage
+		member, moderator ServerMessage // what each gets; nil: a seat
+	}{
+		{"locked", []ClientMessage{&Lock{Locked: true}, &Password{Password: "p"}}, &Error{Code: CodeRoomLocked, Request: "join"}, nil},
+		{"waiting room", []ClientMessage{&Lock{Locked: true, Knock: true}, &Password{Password: "p"}}, &Waiting{}, nil},
+		{"full", []ClientMessage{&Limit{MaxMembers: 1}}, &Error{Code: CodeRoomFull, Request: "join"}, &Error{Code: CodeRoomFull, Request: "join"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newServer(t, Options{Tokens: m.keys})
+			ann := s.join("r", "Ann")
+			for _, msg := range tt.settings {
+				ann.send(msg)
+				expect[*RoomChanged](ann)
+			}
+			for role, want := range map[string]ServerMessage{token.RoleMember: tt.member, token.RoleModerator: tt.moderator} {
+				p := s.dial()
+				p.send(&Join{Room: "r", Name: "n", Token: m.token(token.Claims{Room: "r", Role: role})})
+				if got := next(p); want == nil && got.Type() != "joined" || want != nil && !same(got, want) {
+					t.Errorf("a %s got %+v", role, got)
+				}
+			}
+		})
+	}
+}
+
+// TestKickedAsOneJoins closes the room at the moment at which somebody joins: it hears joined before kicked, or not at all.
+func TestKickedAsOneJoins(t *testing.T) {
+	book := newLedger(t)
+	s := newServer(t, Options{Releaser: book, ICE: book})
+	for i := range 50 {
+		room := fmt.Sprintf("room-%d", i)
+		p := s.dial()
+		p.send(&Join{Room: room, Name: "n"})
+		s.wait("the room", func() bool { return s.hub.CloseRoom(room, "no") })
+		heard := p.expectClose(CloseKicked)
+		if last := heard[len(heard)-1]; last.Type() != "kicked" || len(heard) > 2 {
+			t.Fatalf("heard %+v", heard)
+		}
+	}
+	book.waitReleased(50)
 }
 
 // commands are what only moderators may send.
@@ -358,11 +406,10 @@ func TestTurnedAway(t *testing.T) {
 			cid, id := s.knock(ann, "Cid")
 			closed := make(chan []ServerMessage, 1)
 			go func() {
-				if tt.code == lost {
-					closed <- nil
-					return
+				defer close(closed)
+				if tt.code != lost {
+					closed <- cid.expectClose(tt.code)
 				}
-				closed <- cid.expectClose(tt.code)
 			}()
 			tt.do(s, ann, cid, id)
 			before := <-closed

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -288,6 +289,7 @@ func (v *visitor) visit() {
 	case 1:
 		l.send(&Broadcast{Data: []byte("1")})
 	case 2:
+		l.closing.Store(true)
 		_ = l.ws.Close(websocket.StatusNormalClosure, "")
 	case 3, 4:
 		v.comeBack(ctx, l)
@@ -346,9 +348,10 @@ func (v *visitor) self() string {
 
 // wire is a connection of a visitor and the goroutine that reads it.
 type wire struct {
-	ctx  context.Context
-	ws   *websocket.Conn
-	done chan struct{}
+	ctx     context.Context
+	ws      *websocket.Conn
+	done    chan struct{}
+	closing atomic.Bool // what the library still reads may be cut into pieces by its Close
 }
 
 // connect dials, joins and waits for the answer. It returns nil where the server is closed by now.
@@ -360,7 +363,7 @@ func (v *visitor) connect(ctx context.Context, j *Join) *wire {
 		}
 		return nil
 	}
-	l := &wire{ctx, ws, make(chan struct{})}
+	l := &wire{ctx: ctx, ws: ws, done: make(chan struct{})}
 	l.send(j)
 	answered := make(chan struct{})
 	go func() {
@@ -397,7 +400,7 @@ func (v *visitor) listen(l *wire, answered chan<- struct{}) {
 			first = false
 			close(answered)
 		}
-		if err != nil {
+		if err != nil || l.closing.Load() {
 			return
 		}
 		m, err := DecodeServer(raw)

@@ -27,9 +27,16 @@ type rawPeer struct {
 	conn      net.Conn
 	r         *bufio.Reader
 	handshake string // the server's answer to the upgrade
+	self      Joined // of joinRaw
 }
 
 func (s *server) dialRaw(headers ...string) *rawPeer {
+	s.t.Helper()
+	return s.dialRawWith(nil, headers...)
+}
+
+// dialRawWith has the client not wait for the answer to its upgrade before it sends frames.
+func (s *server) dialRawWith(frames []byte, headers ...string) *rawPeer {
 	s.t.Helper()
 	addr := strings.TrimPrefix(s.http.URL, "http://")
 	conn, err := net.Dial("tcp", addr)
@@ -41,8 +48,9 @@ func (s *server) dialRaw(headers ...string) *rawPeer {
 		s.t.Fatal(err)
 	}
 	p := &rawPeer{t: s.t, conn: conn, r: bufio.NewReaderSize(conn, 512)}
-	p.write([]byte("GET / HTTP/1.1\r\nHost: " + addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + Subprotocol + "\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"))
+	upgrade := "GET / HTTP/1.1\r\nHost: " + addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + Subprotocol + "\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"
+	p.write(append([]byte(upgrade), frames...))
 	for !strings.HasSuffix(p.handshake, "\r\n\r\n") {
 		line, err := p.r.ReadString('\n')
 		if err != nil {
@@ -61,9 +69,12 @@ func (s *server) joinRaw(room string) *rawPeer {
 	s.t.Helper()
 	p := s.dialRaw()
 	p.send(&Join{Room: room, Name: "raw"})
-	if m := p.read(); m.Type() != "joined" {
+	m := p.read()
+	joined, ok := m.(*Joined)
+	if !ok {
 		s.t.Fatalf("got %+v", m)
 	}
+	p.self = *joined
 	return p
 }
 
@@ -174,6 +185,22 @@ func (p *rawPeer) closeCode() websocket.StatusCode {
 		case opcode == opClose:
 			return websocket.StatusCode(binary.BigEndian.Uint16(payload))
 		}
+	}
+}
+
+// TestImpatientClient has a client send its first messages with the upgrade, in one packet.
+func TestImpatientClient(t *testing.T) {
+	s := newServer(t, Options{})
+	for _, padding := range []int{0, 2000, 12_000} {
+		join := frame(fin|opText, []byte(`{"type":"join","room":"r","name":"n"`+strings.Repeat(" ", padding)+"}"))
+		p := s.dialRawWith(append(join, frame(fin|opText, []byte(`{"type":"ice"}`))...))
+		for _, want := range []string{"joined", "ice-servers"} {
+			if m := p.read(); m.Type() != want {
+				t.Errorf("%d bytes more: got %+v, want %s", padding, m, want)
+			}
+		}
+		_ = p.conn.Close()
+		s.waitConns(0)
 	}
 }
 
@@ -409,7 +436,7 @@ func TestCloseAmongTheDead(t *testing.T) {
 // TestEndlessGoodbye has clients that are told to go and draw it out: after a while they are cut off.
 func TestEndlessGoodbye(t *testing.T) {
 	t.Parallel() // it waits more than it works
-	s := newServer(t, Options{})
+	s := newServer(t, Options{CloseTimeout: 100 * time.Millisecond})
 	for name, drawOut := range map[string]func(*rawPeer){
 		"silence":       func(*rawPeer) {},
 		"a large frame": func(p *rawPeer) { p.write(header(fin|opText, 1<<40)) },

@@ -199,11 +199,7 @@ func (h *Hub) Kick(room, member, reason string) bool {
 // used again, but not with the resume secrets and join tokens of those who were in it.
 func (h *Hub) CloseRoom(room, reason string) bool {
 	r := h.find(room)
-	if r == nil {
-		return false
-	}
-	r.close(ReasonRoomClosed, causeKicked(reason))
-	return true
+	return r != nil && r.close(ReasonRoomClosed, causeKicked(reason))
 }
 
 // Send says something to a member of a room, or to all of them ("") in a message of type server-message. It returns ErrNoSuchRoom, ErrNoSuchMember, or an

@@ -468,6 +468,28 @@ func TestAddressOfRequest(t *testing.T) {
 	same.expectClose(websocket.StatusTryAgainLater)
 }
 
+func TestLease(t *testing.T) {
+	book := newLedger(t)
+	var l lease
+	mint := func(want int) {
+		t.Helper()
+		if servers, _ := l.mint(book, "m", "host"); len(servers) != want || servers == nil || book.mintedFor("m") != want {
+			t.Errorf("minted %v", servers)
+		}
+	}
+	mint(0)
+	l.begin()
+	mint(1)
+	if !l.end() || l.end() {
+		t.Error("not one end")
+	}
+	book.minted = map[string]int{}
+	mint(0)
+	if l.due() {
+		t.Error("a lease that has ended is due")
+	}
+}
+
 // TestICEServersArePushed gives out credentials that are half over at once: the next one comes without being asked for.
 func TestICEServersArePushed(t *testing.T) {
 	book := newLedger(t)

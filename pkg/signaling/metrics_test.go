@@ -182,6 +182,24 @@ func TestAddressTableIsBounded(t *testing.T) {
 	}
 }
 
+// TestAddressesWithoutLimits has a table that keeps nothing where there is nothing to keep.
+func TestAddressesWithoutLimits(t *testing.T) {
+	a := newAddresses(addressLimits{conns: -1, joins: -1, messages: -1, failedPasswords: -1, failedTokens: -1})
+	for i := range 1000 {
+		ip := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		if _, ok := a.connect(ip); !ok || !a.allowJoin(ip) || !a.mayTryPassword(ip) || !a.mayTryToken(ip) {
+			t.Fatal("refused where there is no limit")
+		}
+		a.failedPassword(ip)
+		a.failedToken(ip)
+		a.disconnect(ip)
+	}
+	a.sweep()
+	if n := len(a.table); n != 0 {
+		t.Errorf("%d addresses are remembered", n)
+	}
+}
+
 func TestRun(t *testing.T) {
 	s := newServer(t, Options{})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -53,6 +53,7 @@ type Options struct {
 	PongTimeout  time.Duration // until a ping must be answered; default 10 s
 	WriteTimeout time.Duration // until the network must take a write; default 10 s
 	ReadTimeout  time.Duration // from the first bytes of a message to its last; default 10 s
+	CloseTimeout time.Duration // for the closing handshake, then the connection is cut; default 10 s
 
 	// ClientIP returns the address that the per-address limits count; default: the connection's.
 	ClientIP func(*http.Request) netip.Addr
@@ -87,6 +88,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.PongTimeout, 10*time.Second, never)
 	orDefault(&o.WriteTimeout, 10*time.Second, never)
 	orDefault(&o.ReadTimeout, 10*time.Second, never)
+	orDefault(&o.CloseTimeout, 10*time.Second, never)
 	if o.ClientIP == nil {
 		o.ClientIP = remoteIP
 	}

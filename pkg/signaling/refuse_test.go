@@ -318,6 +318,34 @@ func TestClose(t *testing.T) {
 	s.close() // a second time does nothing
 }
 
+// TestNobodyJoinsAsTheServerStops has a join that found its room just before the hub was closed.
+func TestNobodyJoinsAsTheServerStops(t *testing.T) {
+	late := &latecomer{}
+	s := newServer(t, Options{Releaser: late, Resume: time.Minute})
+	ann := s.join("r", "Ann")
+	late.room = s.hub.find("r")
+	ann.cut()
+	s.waitAway(ann)
+	s.close()
+	if !errors.Is(late.err, errDraining) {
+		t.Errorf("joined: %v", late.err)
+	}
+	s.waitConns(0)
+}
+
+// latecomer is a Releaser that joins the room that the member has been in.
+type latecomer struct {
+	room *room
+	err  error
+}
+
+func (l *latecomer) Revoke(string, time.Time) {}
+
+func (l *latecomer) Release(string) Traffic {
+	_, l.err = l.room.join(&conn{}, &Join{Room: "r", Name: "late"}, nil)
+	return Traffic{}
+}
+
 func TestCloseIsBoundedByContext(t *testing.T) {
 	s := newServer(t, Options{})
 	deaf := s.join("r", "n") // does not read, so does not answer the close frame

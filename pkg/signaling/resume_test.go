@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -258,10 +260,13 @@ func TestTooSlow(t *testing.T) {
 	t.Parallel()
 	book := newLedger(t)
 	s := newServer(t, Options{MessagesPerSecond: -1, Releaser: book, Resume: time.Minute})
-	ann, bob, slow := s.join("r", "Ann"), s.join("r", "Bob"), s.join("r", "slow")
+	ann, bob, slow := s.join("r", "Ann"), s.join("r", "Bob"), s.joinRaw("r")
 	expect[*MemberJoined](ann)
 	expect[*MemberJoined](ann)
 	expect[*MemberJoined](bob)
+	if err := slow.conn.(*net.TCPConn).SetReadBuffer(256 << 10); err != nil { // the network takes less
+		t.Fatal(err)
+	}
 	data := []byte(`"` + strings.Repeat("x", 60_000) + `"`)
 	for sent := 0; ; sent++ {
 		if sent == 1000 {
@@ -269,25 +274,25 @@ func TestTooSlow(t *testing.T) {
 		}
 		ann.send(&Broadcast{Data: data})
 		expect[*BroadcastFrom](bob)
-		if s.inboxFull(slow) {
+		if s.inboxFull(slow.self) {
 			break
 		}
 	}
 	// It reads on: it gets what the network had, then the close code.
-	slow.expectClose(CloseTooSlow)
-	if m := expect[*MemberLeft](bob); m.Member != slow.id() || m.Reason != ReasonTooSlow {
+	if code := slow.closeCode(); code != CloseTooSlow {
+		t.Errorf("closed with %d", code)
+	}
+	if m := expect[*MemberLeft](bob); m.Member != slow.self.Self.ID || m.Reason != ReasonTooSlow {
 		t.Errorf("%+v", m)
 	}
 	book.waitReleased(1)
 }
 
-func (s *server) inboxFull(p *peer) bool {
-	s.hub.mu.Lock()
-	r := s.hub.rooms[p.self.Room.ID]
-	s.hub.mu.Unlock()
+func (s *server) inboxFull(who Joined) bool {
+	r := s.hub.find(who.Room.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := r.byIDLocked(p.id())
+	m := r.byIDLocked(who.Self.ID)
 	return m == nil || m.inbox.isFull()
 }
 
@@ -298,7 +303,7 @@ func TestStuckWrite(t *testing.T) {
 	ann, stuck := s.join("r", "Ann"), s.join("r", "stuck")
 	expect[*MemberJoined](ann)
 	data := []byte(`"` + strings.Repeat("x", 60_000) + `"`)
-	for sent := 0; !s.inboxFull(stuck); sent++ {
+	for sent := 0; !s.inboxFull(stuck.self); sent++ {
 		if sent == 10_000 {
 			t.Fatal("600 MB did not fill the queue")
 		}
@@ -863,4 +868,53 @@ func TestResumeBothWays(t *testing.T) {
 	c.mu.Unlock()
 	last.cut()
 	listeners.Wait()
+}
+
+// gate is a Releaser that lets nobody go until it is opened.
+type gate struct {
+	closed chan struct{} // somebody is at it
+	open   chan struct{}
+	passed atomic.Bool
+}
+
+func (g *gate) Revoke(string, time.Time) {}
+
+func (g *gate) Release(string) Traffic {
+	close(g.closed)
+	<-g.open
+	g.passed.Store(true)
+	return Traffic{}
+}
+
+// TestResumeWaitsForTheOldConnection resumes while the old connection handles a message: it must be done before the new one begins.
+func TestResumeWaitsForTheOldConnection(t *testing.T) {
+	g := &gate{closed: make(chan struct{}), open: make(chan struct{})}
+	s := newServer(t, Options{Releaser: g, Resume: time.Minute})
+	old := s.dialRaw()
+	old.send(&Join{Room: "r", Name: "Ann"})
+	joined := old.read().(*Joined)
+	bob := s.join("r", "Bob")
+	old.send(&Kick{Member: bob.id()})
+	<-g.closed
+	renewed := s.dial()
+	renewed.send(&Join{Room: "r", Name: "n", Resume: joined.Resume, Received: new(uint64)})
+	answered := make(chan *Joined, 1)
+	go func() {
+		m, _ := renewed.read()
+		j, _ := m.(*Joined)
+		if !g.passed.Load() {
+			t.Error("joined while the old connection was still at work")
+		}
+		answered <- j
+	}()
+	if code := old.closeCode(); code != CloseReplaced {
+		t.Errorf("closed with %d", code)
+	}
+	old.closeCode() // it does not answer, and is cut off after a moment
+	close(g.open)
+	if j := <-answered; j == nil || !j.Resumed || j.Received != 1 {
+		t.Errorf("resumed with %+v", j)
+	}
+	renewed.hear(&MemberJoined{Member: bob.self.Self}, &MemberLeft{Member: bob.id(), Reason: ReasonKicked})
+	g.closed = make(chan struct{}) // for those who go as the server stops
 }

@@ -459,9 +459,10 @@ func (r *room) drain() {
 	})
 }
 
-// close takes all members out. There is nobody left to tell.
-func (r *room) close(reason Reason, why cause) {
+// close takes all members out. There is nobody left to tell. It reports whether there were any.
+func (r *room) close(reason Reason, why cause) (had bool) {
 	r.command(func() {
+		had = len(r.members) > 0
 		r.drained = r.drained || reason == reasonShutdown
 		for _, m := range slices.Clone(r.members) {
 			if reason == ReasonRoomClosed {
@@ -474,6 +475,7 @@ func (r *room) close(reason Reason, why cause) {
 		}
 		r.door = door{}
 	})
+	return had
 }
 
 // endIfEmpty closes the topic of a room that nobody is in. It reports whether this call did.

@@ -145,10 +145,15 @@ func (ts *tickets) sweepLocked(now time.Time) {
 // SetTokenKeys replaces Options.Tokens for joins from now on.
 func (h *Hub) SetTokenKeys(keys *token.Keys) { h.tokenKeys.Store(keys) }
 
-// CheckToken verifies a join token outside of any room. A token of a member that was kicked is refused.
-func (h *Hub) CheckToken(raw string) (token.Claims, error) {
+// CheckToken verifies a join token outside of any room, for a client that may fail as often as one that joins. A token of a member that
+// was kicked is refused.
+func (h *Hub) CheckToken(client netip.Addr, raw string) (token.Claims, error) {
+	if !h.addresses.mayTryToken(client) {
+		return token.Claims{}, errTooManyTokens
+	}
 	t, err := h.verify(raw)
 	if err != nil {
+		h.addresses.failedToken(client)
 		return token.Claims{}, err
 	}
 	return token.Claims(*t), nil

@@ -237,7 +237,11 @@ func TestMaxUsesAtOnce(t *testing.T) {
 		p := s.dial()
 		crowd.Go(func() {
 			p.send(&Join{Room: "r", Name: "n", Token: raw})
-			_, ok := next(p).(*Joined)
+			m, err := p.read()
+			if err != nil {
+				t.Error(err)
+			}
+			_, ok := m.(*Joined)
 			joined <- ok
 		})
 	}
@@ -266,7 +270,7 @@ func TestKickedTokenStaysOut(t *testing.T) {
 				ann := s.join("r", "Ann")
 				raw := m.token(token.Claims{Room: "r", ID: jti, Role: token.RoleModerator})
 				bob := s.dial().join(&Join{Room: "r", Name: "Bob", Token: raw})
-				claims, err := s.hub.CheckToken(raw)
+				claims, err := s.hub.CheckToken(netip.MustParseAddr("192.0.2.1"), raw)
 				if err != nil {
 					t.Error(err)
 				}
@@ -281,10 +285,13 @@ func TestKickedTokenStaysOut(t *testing.T) {
 					again.expectError(CodeUnauthorized, "join")
 					again.expectClose(CloseUnauthorized)
 				}
-				if c, err := s.hub.CheckToken(raw); err == nil {
+				if c, err := s.hub.CheckToken(netip.MustParseAddr("192.0.2.1"), raw); err == nil {
 					t.Errorf("the token of one that was kicked is good for %+v", c)
 				}
-				s.dial().join(&Join{Room: "r", Name: "Bob", Token: m.token(token.Claims{Room: "r"})}) // another one is
+				leave(s.dial().join(&Join{Room: "r", Name: "Bob", Token: m.token(token.Claims{Room: "r"})})) // another one is
+				if len(book.revoked) != 1 {
+					t.Errorf("the token of one who left was revoked: %v", book.revoked)
+				}
 			})
 		}
 	}
@@ -374,6 +381,18 @@ func TestTicketsAreBounded(t *testing.T) {
 		t.Errorf("%d tokens are known, want %d", n, limit)
 	}
 	ts.ban(nil)
+}
+
+func TestBansAreSwept(t *testing.T) {
+	var b banned
+	for i := range 100 {
+		b.add(fmt.Sprint("old", i), time.Second)
+		b.until[fmt.Sprint("old", i)] = time.Now().Add(-time.Second)
+	}
+	b.add("new", time.Second)
+	if len(b.until) != 1 || !b.has("new") || b.has("old99") {
+		t.Errorf("banned: %v", b.until)
+	}
 }
 
 func TestTicketsAreSwept(t *testing.T) {
