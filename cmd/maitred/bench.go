@@ -29,16 +29,16 @@ func benchmark(args []string, out, errOut io.Writer) error {
 	const relay, signaling = "relay", "signaling"
 	switch {
 	case len(args) == 0:
-		return usageError("what is to be measured? `maitred bench %s --help` lists the flags", relay)
+		return usageError("what is to be measured? `maitred bench %s --help` and `maitred bench %s --help` list the flags", relay, signaling)
 	case args[0] == relay:
 		return benchRelay(args[1:], out, errOut)
 	case args[0] == signaling:
-		return usageError("%q belongs to a feature that this version does not have yet: measuring the signaling server", signaling)
+		return benchSignaling(args[1:], out, errOut)
 	case args[0] == "-h" || args[0] == "--help":
-		_, err := fmt.Fprintf(out, "Usage: maitred bench %s [flags]\n\n`maitred bench %s --help` lists the flags.\n", relay, relay)
+		_, err := fmt.Fprintf(out, "Usage: maitred bench %s|%s [flags]\n\n`maitred bench %s --help` and `maitred bench %s --help` list the flags.\n", relay, signaling, relay, signaling)
 		return err
 	}
-	return usageError("there is no benchmark %q; did you mean %q?", args[0], config.Nearest(args[0], []string{relay}))
+	return usageError("there is no benchmark %q; did you mean %q?", args[0], config.Nearest(args[0], []string{relay, signaling}))
 }
 
 // relayFlags are the flags of `maitred bench relay`.
@@ -132,25 +132,17 @@ func (f *relayFlags) run(ctx context.Context, errOut io.Writer) (*bench.Report, 
 		return nil, err
 	}
 	show := progressOn(errOut)
-	f.load.Progress = show.line
+	f.load.Progress = show.relay
 	defer show.clear()
 	if f.server != "" {
 		return bench.Run(ctx, f.load)
 	}
-	d, alive, err := startDaemon(ctx, f.load.Transport, f.daemonArgs)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(errOut, "maitred: started a daemon to measure: process %d\n", d.command.Process.Pid)
-	if f.load.Server, err = d.listening(ctx, "turn-"+f.load.Transport); err == nil {
-		f.load.PIDs = []int{d.command.Process.Pid}
-		f.mint(d.secret)
-		var report *bench.Report
-		if report, err = bench.Run(alive, f.load); err == nil {
-			return report, d.stop()
-		}
-	}
-	return nil, d.explain(errors.Join(err, d.stop()))
+	return onDaemon(ctx, errOut, relayEnvironment(f.load.Transport), f.daemonArgs, "turn-"+f.load.Transport,
+		func(ctx context.Context, d *ownDaemon, at netip.AddrPort) (*bench.Report, error) {
+			f.load.Server, f.load.PIDs = at, []int{d.command.Process.Pid}
+			f.mint(d.secret)
+			return bench.Run(ctx, f.load)
+		})
 }
 
 // read parses and checks the flags and resolves the server.
@@ -158,11 +150,8 @@ func (f *relayFlags) read(args []string) error {
 	if err := parse(f.FlagSet, args); err != nil {
 		return err
 	}
-	if n := f.ArgsLenAtDash(); n == 0 {
-		f.daemonArgs = f.Args()
-	} else if v := f.Arg(0); v == "true" || v == "false" {
-		return usageError("%q is no flag; write the value of a switch behind an equals sign: --baseline=%s", v, v)
-	} else if err := noArguments(f.FlagSet); err != nil {
+	var err error
+	if f.daemonArgs, err = behindDashes(f.FlagSet); err != nil {
 		return err
 	}
 	if err := f.checkLoad(); err != nil {
@@ -172,6 +161,17 @@ func (f *relayFlags) read(args []string) error {
 		return f.checkServer()
 	}
 	return f.checkDaemon()
+}
+
+// behindDashes are the arguments behind --. There must be none in front of it.
+func behindDashes(f *pflag.FlagSet) ([]string, error) {
+	if f.ArgsLenAtDash() == 0 {
+		return f.Args(), nil
+	}
+	if v := f.Arg(0); v == "true" || v == "false" {
+		return nil, usageError("%q is no flag; write the value of a switch behind an equals sign: --FLAG=%s", v, v)
+	}
+	return nil, noArguments(f)
 }
 
 // The bounds of numbers: what one machine can do, and what fits a UDP datagram on loopback.
@@ -230,8 +230,13 @@ func (f *relayFlags) checkDaemon() error {
 			return usageError("--%s goes with --server; the daemon that is started here needs none", name)
 		}
 	}
+	return checkDaemonArgs(f.daemonArgs)
+}
+
+// checkDaemonArgs checks the flags of a daemon that is started to be measured.
+func checkDaemonArgs(args []string) error {
 	serve := newConfigFlags("serve", "", io.Discard)
-	if errors.Is(serve.Parse(f.daemonArgs), pflag.ErrHelp) { // it tells its other mistakes itself
+	if errors.Is(serve.Parse(args), pflag.ErrHelp) { // it tells its other mistakes itself
 		return usageError("--help behind --: nothing would be measured; `maitred serve --help` lists the flags of the daemon")
 	}
 	for _, own := range []struct{ name, why string }{
@@ -262,7 +267,7 @@ func (f *relayFlags) checkServer() error {
 	case (f.secret == "") == (c.Username == "") || (c.Username == "") != (c.Password == ""):
 		return usageError("--server needs --secret-file, or --username and --password-file")
 	}
-	if err := f.readPIDs(); err != nil {
+	if c.PIDs, err = readPIDs(f.pids); err != nil {
 		return err
 	}
 	if f.secret != "" {
@@ -300,23 +305,23 @@ func (f *relayFlags) takeLine(secret *string, name, file string) error {
 }
 
 // readPIDs takes lists with commas or blanks, as pidof prints them.
-func (f *relayFlags) readPIDs() error {
-	for _, list := range f.pids {
+func readPIDs(lists []string) (pids []int, err error) {
+	for _, list := range lists {
 		all := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 		if len(all) == 0 {
-			return usageError("--pid is empty; does the server run?")
+			return nil, usageError("--pid is empty; does the server run?")
 		}
 		for _, text := range all {
 			pid, err := strconv.Atoi(text)
 			if err != nil || pid < 1 {
-				return usageError("--pid %s is no process ID", text)
+				return nil, usageError("--pid %s is no process ID", text)
 			}
-			if !slices.Contains(f.load.PIDs, pid) { // twice would cost twice
-				f.load.PIDs = append(f.load.PIDs, pid)
+			if !slices.Contains(pids, pid) { // twice would cost twice
+				pids = append(pids, pid)
 			}
 		}
 	}
-	return nil
+	return pids, nil
 }
 
 // resolve finds the server, which must be one that may be loaded.
@@ -331,11 +336,16 @@ func (f *relayFlags) resolve() error {
 	c := &f.load
 	c.ServerName, _, _ = net.SplitHostPort(f.server) // it has just been parsed
 	c.Server = netip.AddrPortFrom(resolved.AddrPort().Addr().Unmap(), uint16(resolved.Port))
-	switch a := c.Server.Addr(); {
+	return mayLoad(f.server, c.Server.Addr(), c.Remote)
+}
+
+// mayLoad tells why a server may not be loaded.
+func mayLoad(server string, a netip.Addr, remote bool) error {
+	switch {
 	case !bench.Reachable(a):
-		return usageError("--server %s: %v is not the address of one machine; name one at which the server listens", f.server, a)
-	case !c.Remote && !bench.Near(a):
-		return usageError("--server %s: %v is a public address, and this is a load generator; add --remote if the server and the way to it are yours to load", f.server, a)
+		return usageError("--server %s: %v is not the address of one machine; name one at which the server listens", server, a)
+	case !remote && !bench.Near(a):
+		return usageError("--server %s: %v is a public address, and this is a load generator; add --remote if the server and the way to it are yours to load", server, a)
 	}
 	return nil
 }

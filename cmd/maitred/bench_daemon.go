@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -36,9 +37,9 @@ const (
 
 var errDaemonEnded = errors.New("the daemon ended during the measurement")
 
-// startDaemon runs `maitred serve` with flags over settings of its own, for clients over that transport. The context is ctx as long as
+// startDaemon runs `maitred serve` with flags over settings of its own, among them those of what is measured. The context is ctx as long as
 // the daemon runs. Whoever gets the daemon stops it.
-func startDaemon(ctx context.Context, transport string, flags []string) (*ownDaemon, context.Context, error) {
+func startDaemon(ctx context.Context, settings, flags []string) (*ownDaemon, context.Context, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +50,7 @@ func startDaemon(ctx context.Context, transport string, flags []string) (*ownDae
 	}
 	d := &ownDaemon{secret: rand.Text(), state: state, log: &daemonLog{changed: make(chan struct{}), services: map[string]netip.AddrPort{}}, ended: make(chan struct{})}
 	d.command = exec.Command(self, append([]string{"serve"}, flags...)...)
-	d.command.Env = daemonEnvironment(state, d.secret, transport)
+	d.command.Env = append(daemonEnvironment(state, d.secret), settings...)
 	d.command.Stdout, d.command.Stderr = d.log, d.log // one pipe, so that the order is kept
 	d.command.SysProcAttr = endsWithParent()
 	alive, cancel := context.WithCancelCause(ctx)
@@ -59,6 +60,24 @@ func startDaemon(ctx context.Context, transport string, flags []string) (*ownDae
 		return nil, nil, errors.Join(fmt.Errorf("start a daemon: %w", err), os.RemoveAll(state))
 	}
 	return d, alive, nil
+}
+
+// onDaemon lets measure load a daemon that is started for it, at the address of a service, and stops the daemon.
+func onDaemon[R any](ctx context.Context, errOut io.Writer, settings, flags []string, service string,
+	measure func(ctx context.Context, d *ownDaemon, at netip.AddrPort) (*R, error)) (*R, error) {
+	d, alive, err := startDaemon(ctx, settings, flags)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(errOut, "maitred: started a daemon to measure: process %d\n", d.command.Process.Pid)
+	at, err := d.listening(ctx, service)
+	if err == nil {
+		var report *R
+		if report, err = measure(alive, d, at); err == nil {
+			return report, d.stop()
+		}
+	}
+	return nil, d.explain(errors.Join(err, d.stop()))
 }
 
 // run starts the process, tells started, and waits for its end. What the kernel takes for the parent is not the process but the thread
@@ -76,15 +95,12 @@ func (d *ownDaemon) run(started chan<- error, cancel context.CancelCauseFunc) {
 }
 
 // daemonEnvironment opens nothing but loopback and has no limit that a load would meet.
-func daemonEnvironment(state, secret, transport string) []string {
+func daemonEnvironment(state, secret string) []string {
 	var environment []string
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "MAITRED_") { // the settings of another daemon
 			environment = append(environment, entry)
 		}
-	}
-	if transport == "tls" || transport == "dtls" {
-		environment = append(environment, "MAITRED_TURN_TLS=127.0.0.1:0", "MAITRED_TURN_DTLS=127.0.0.1:0", "MAITRED_TLS_SELF_SIGNED=true", "MAITRED_HTTPS_LISTEN=off")
 	}
 	return append(environment,
 		"MAITRED_STATE_DIR="+state, "MAITRED_TURN_SECRETS="+secret, "MAITRED_LOG_FORMAT=json", "MAITRED_LOG_LEVEL=info", "MAITRED_DRAIN_TIMEOUT=0s",
@@ -93,6 +109,24 @@ func daemonEnvironment(state, secret, transport string) []string {
 		"MAITRED_TURN_EXTERNAL_IP=127.0.0.1", "MAITRED_TURN_ALLOW_PEERS=127.0.0.0/8",
 		"MAITRED_TURN_QUOTA_PER_USER=0", "MAITRED_TURN_QUOTA_PER_IP=0", "MAITRED_TURN_QUOTA_TOTAL=0",
 		"MAITRED_TURN_LIMITS_UNAUTHENTICATED_PER_IP=0", "MAITRED_TURN_LIMITS_CONNECTIONS_PER_IP=0")
+}
+
+// relayEnvironment opens what clients over a transport need beside UDP and TCP.
+func relayEnvironment(transport string) []string {
+	if transport == "tls" || transport == "dtls" {
+		return []string{"MAITRED_TURN_TLS=127.0.0.1:0", "MAITRED_TURN_DTLS=127.0.0.1:0", "MAITRED_TLS_SELF_SIGNED=true", "MAITRED_HTTPS_LISTEN=off"}
+	}
+	return nil
+}
+
+// signalingEnvironment takes the limits off that a load of signaling would meet, except that of a connection's messages where a flood is to meet it.
+func signalingEnvironment(flood bool) []string {
+	environment := []string{"MAITRED_HTTP_LIMITS_CONNECTIONS_PER_IP=0", "MAITRED_SIGNALING_LIMITS_CONNECTIONS_PER_IP=0", "MAITRED_SIGNALING_LIMITS_JOINS_PER_IP=0", "MAITRED_SIGNALING_LIMITS_MESSAGES_PER_IP=0",
+		"MAITRED_SIGNALING_MAX_ROOMS=10000000", "MAITRED_SIGNALING_MAX_MEMBERS=1000"}
+	if !flood {
+		environment = append(environment, "MAITRED_SIGNALING_LIMITS_MESSAGES=0")
+	}
+	return environment
 }
 
 // daemonLog takes what the daemon prints and finds in it where it listens.

@@ -16,7 +16,7 @@ import (
 func TestBenchKilled(t *testing.T) {
 	temporaryFiles(t)
 	admin := freePort(t)
-	command, daemon, lines := startBench(t, "--baseline=false", "--", "--admin.listen", admin)
+	command, daemon, lines := startBench(t, append(relayForAMinute, "--baseline=false", "--", "--admin.listen", admin)...)
 	waitForSessions(t, admin) // a daemon that still has something to print ends when nobody reads it, without help
 	if err := command.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -65,19 +65,21 @@ func TestBenchDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		name, sessions string
-		flags          []string
-		code           int
-		says           string
+		name string
+		args []string
+		code int
+		says string
 	}{
-		{"enough", "20", []string{"--allocate-only"}, 0, ""},
-		{"too few", "100", []string{"--allocate-only"}, 1, "100 sessions need 264 open files, and the limit is 120: raise it with `ulimit -n 264`"},
-		{"fewer without peers", "100", []string{"--connect-only", "--transport", "tcp"}, 1, "100 sessions need 164 open files"},
-		{"fewer in pairs", "100", []string{"--pair"}, 1, "100 sessions need 164 open files"},
+		{"enough", []string{"relay", "--sessions", "20", "--allocate-only"}, 0, ""},
+		{"too few", []string{"relay", "--sessions", "100", "--allocate-only"}, 1, "100 sessions need 264 open files, and the limit is 120: raise it with `ulimit -n 264`"},
+		{"fewer without peers", []string{"relay", "--sessions", "100", "--connect-only", "--transport", "tcp"}, 1, "100 sessions need 164 open files"},
+		{"fewer in pairs", []string{"relay", "--sessions", "100", "--pair"}, 1, "100 sessions need 164 open files"},
+		{"one for each member", []string{"signaling", "--rooms", "50"}, 1, "100 members need 164 open files, and the limit is 120"},
+		{"and for those who flood", []string{"signaling", "--rooms", "40", "--flood", "20"}, 1, "100 members need 164 open files"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			command := exec.Command("sh", "-c", `ulimit -n 120 && exec "$0" "$@"`, self, "bench", "relay", "--sessions", tt.sessions)
-			command.Args = append(command.Args, tt.flags...)
+			command := exec.Command("sh", "-c", `ulimit -n 120 && exec "$0" bench "$@"`, self)
+			command.Args = append(command.Args, tt.args...)
 			out, err := command.CombinedOutput()
 			if command.ProcessState.ExitCode() != tt.code || !strings.Contains(string(out), tt.says) {
 				t.Errorf("%v, %q", err, out)

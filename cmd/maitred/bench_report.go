@@ -3,11 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/maitred/maitred/pkg/bench"
+	"github.com/maitred/maitred/pkg/bench/signaling"
 )
 
 // progress is one line on a terminal that is written over and over; elsewhere it is nothing.
@@ -28,14 +32,26 @@ func progressOn(w io.Writer) progress {
 
 const eraseLine = "\r\x1b[K"
 
-func (p progress) line(s bench.Progress) {
-	switch {
-	case p.terminal == nil:
-	case s.Got == 0:
-		fmt.Fprintf(p.terminal, eraseLine+"%s …", s.Phase)
-	default:
-		fmt.Fprintf(p.terminal, eraseLine+"%s: %.0f packets/s offered, %.0f arrive, %.2f %% lost, p99 %v",
-			s.Phase, s.Offered, s.Got, s.Loss, s.P99.Round(time.Microsecond))
+func (p progress) relay(s bench.Progress) {
+	if s.Got == 0 {
+		p.line("%s …", s.Phase)
+	} else {
+		p.line("%s: %.0f packets/s offered, %.0f arrive, %.2f %% lost, p99 %v", s.Phase, s.Offered, s.Got, s.Loss, s.P99.Round(time.Microsecond))
+	}
+}
+
+func (p progress) signaling(s signaling.Progress) {
+	if s.Delivered == 0 {
+		p.line("%s … %d members", s.Phase, s.Joined)
+	} else {
+		p.line("%s: %d members, %.0f messages/s sent, %.0f delivered, %d lost or under way, p99 %v",
+			s.Phase, s.Joined, s.Sent, s.Delivered, s.Lost, s.P99.Round(time.Microsecond))
+	}
+}
+
+func (p progress) line(format string, args ...any) {
+	if p.terminal != nil {
+		fmt.Fprintf(p.terminal, eraseLine+format, args...)
 	}
 }
 
@@ -116,6 +132,72 @@ func writeLatency(out io.Writer, r *bench.Traffic) error {
 	if r.Added != nil {
 		fmt.Fprintf(t, "without a relay\t%.0f\t%.0f\t%.0f\t%.0f\t\n", r.Baseline.P50, r.Baseline.P99, r.Baseline.P999, r.Baseline.Max)
 		fmt.Fprintf(t, "added by the relay\t%.0f\t%.0f\t%.0f\t\t\n", r.Added.P50, r.Added.P99, r.Added.P999)
+	}
+	return t.Flush()
+}
+
+// writeSignaling prints tables.
+func writeSignaling(out io.Writer, r *signaling.Report) error {
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0) // its errors surface in Flush
+	fmt.Fprintf(t, "Server\t%s (%s)\n", r.Server, r.Protocol)
+	fmt.Fprintf(t, "Members\t%d in %d rooms of %d, %d failed; %.0f joined in a second\n", r.Joined, r.Rooms, r.Members, r.Failed, r.Join.PerSecond)
+	if r.Join.CPU != nil {
+		fmt.Fprintf(t, "Each join\t%.0f µs CPU\n", *r.Join.CPU)
+	}
+	if r.Idle != nil {
+		fmt.Fprintf(t, "Each connection\t%.1f kB of memory while it is idle, %.1f MB resident in all\n", float64(r.Idle.Memory)/1e3, float64(r.Idle.RSS)/1e6)
+	}
+	if r.Messages != nil {
+		writeMessages(t, "Messages", r, r.Messages)
+	}
+	if f := r.Flood; f != nil {
+		fmt.Fprintf(t, "Flood\t%d members, %.0f messages/s taken from them, %d connections closed\n", f.Members, f.Sent, f.Closed)
+		writeMessages(t, "Beside it", r, f.Messages)
+	}
+	if r.RSS != nil {
+		fmt.Fprintf(t, "Memory\t%.1f MB resident in the end\n", float64(*r.RSS)/1e6)
+	} else if r.Idle == nil {
+		fmt.Fprintf(t, "Cost\tnot measured: %s\n", unmeasured())
+	}
+	if len(r.Errors) > 0 {
+		var kinds []string
+		for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
+			kinds = append(kinds, fmt.Sprintf("%d %s", r.Errors[kind], kind))
+		}
+		fmt.Fprintf(t, "Errors\t%s\n", strings.Join(kinds, ", "))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return writeSignalingLatency(out, r)
+}
+
+func writeMessages(t io.Writer, label string, r *signaling.Report, m *signaling.Messages) {
+	fmt.Fprintf(t, "%s\t%d bytes, %.0f/s sent, %.0f/s delivered, %d lost (%.3f %%)\n", label, r.Size, m.Sent, m.Delivered, m.Lost, m.Loss)
+	if m.CPU != nil {
+		fmt.Fprintf(t, "\t%.1f µs of the server's CPU for each delivered one, %.2f cores; this side used %.2f\n", *m.CPU, *m.Cores, *m.Generator.Cores)
+	}
+}
+
+func writeSignalingLatency(out io.Writer, r *signaling.Report) error {
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\nLatency in µs\tp50\tp99\tp99.9\tmax\t\n")
+	row := func(label string, l bench.Latency) {
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t\n", label, l.P50, l.P99, l.P999, l.Max)
+	}
+	messages := func(beside string, m *signaling.Messages) {
+		row("message"+beside, m.Latency)
+		if m.FanOut != nil {
+			row("to the last of the room"+beside, *m.FanOut)
+		}
+		row("of that, sent late"+beside, m.Generator.Late)
+	}
+	row("join", r.Join.Latency)
+	if r.Messages != nil {
+		messages("", r.Messages)
+	}
+	if r.Flood != nil {
+		messages(" beside the flood", r.Flood.Messages)
 	}
 	return t.Flush()
 }

@@ -33,7 +33,6 @@ func TestBenchMistakes(t *testing.T) {
 	}{
 		{"nothing to measure", []string{"bench"}, "what is to be measured?"},
 		{"unknown benchmark", []string{"bench", "relais"}, `there is no benchmark "relais"; did you mean "relay"?`},
-		{"a later version's benchmark", []string{"bench", "signaling"}, `"signaling" belongs to a feature that this version does not have yet`},
 		{"unknown flag", relay("--session", "2"), "there is no flag --session; did you mean --sessions?"},
 		{"argument", relay("now"), `"now" is no flag; ` + "`maitred bench relay` takes flags only"},
 		{"argument before the daemon's flags", relay("now", "--", "--log.level", "debug"), `"now" is no flag`},
@@ -64,7 +63,7 @@ func TestBenchMistakes(t *testing.T) {
 		{"secret without a server", relay("--secret", "s"), "--secret goes with --server"},
 		{"process without a server", relay("--pid", "1"), "--pid goes with --server"},
 		{"file without a server", relay("--secret-file", "f"), "--secret-file goes with --server"},
-		{"switch with a blank", relay("--baseline", "false"), "--baseline=false"},
+		{"switch with a blank", relay("--baseline", "false"), "write the value of a switch behind an equals sign: --FLAG=false"},
 		{"no server", relay("--server", "", "--secret", "s"), "--server is empty"},
 		{"no credential", server(), "--server needs --secret-file, or --username and --password-file"},
 		{"two credentials", server("--secret", "s", "--username", "u", "--password", "p"), "--server needs --secret-file, or"},
@@ -114,7 +113,7 @@ func TestBenchHelp(t *testing.T) {
 			t.Errorf("--%s is not there once", flag)
 		}
 	}
-	if code, out, _ = maitred("bench", "--help"); code != 0 || !strings.HasPrefix(out, "Usage: maitred bench relay") {
+	if code, out, _ = maitred("bench", "--help"); code != 0 || !strings.HasPrefix(out, "Usage: maitred bench relay|signaling [flags]") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 }
@@ -333,7 +332,7 @@ func TestBenchFails(t *testing.T) {
 // serveOnce runs a daemon of the test's own, for clients over that transport.
 func serveOnce(t *testing.T, transport string, flags ...string) (server string, stop func()) {
 	t.Helper()
-	d, ctx, err := startDaemon(t.Context(), transport, append([]string{"--turn.allow_peers", "192.0.2.0/24"}, flags...))
+	d, ctx, err := startDaemon(t.Context(), relayEnvironment(transport), append([]string{"--turn.allow_peers", "192.0.2.0/24"}, flags...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -434,19 +433,23 @@ func TestBenchEnds(t *testing.T) {
 	defer signal.Stop(caught)
 	for _, tt := range []struct {
 		name string
+		args []string
 		end  func(bench, daemon *os.Process) error
 		says string
 	}{
-		{"interrupted", func(bench, _ *os.Process) error { return bench.Signal(os.Interrupt) }, `^maitred: interrupted\n$`},
-		{"terminated", func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGTERM) }, `^maitred: interrupted\n$`},
-		{"without its terminal", func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGHUP) }, `^maitred: interrupted\n$`},
-		{"quit", func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGQUIT) }, `^maitred: interrupted\n$`},
-		{"without its daemon", func(_, daemon *os.Process) error { return daemon.Kill() },
+		{"interrupted", relayForAMinute, func(bench, _ *os.Process) error { return bench.Signal(os.Interrupt) }, `^maitred: interrupted\n$`},
+		{"terminated", relayForAMinute, func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGTERM) }, `^maitred: interrupted\n$`},
+		{"without its terminal", relayForAMinute, func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGHUP) }, `^maitred: interrupted\n$`},
+		{"quit", relayForAMinute, func(bench, _ *os.Process) error { return bench.Signal(syscall.SIGQUIT) }, `^maitred: interrupted\n$`},
+		{"without its daemon", relayForAMinute, func(_, daemon *os.Process) error { return daemon.Kill() },
+			`^maitred: the daemon (did not start|ended during the measurement) \(it ended with: [^)]+\)\nThe daemon said:\n`},
+		{"signaling, interrupted", signalingForAMinute, func(bench, _ *os.Process) error { return bench.Signal(os.Interrupt) }, `^maitred: interrupted\n$`},
+		{"signaling, without its daemon", signalingForAMinute, func(_, daemon *os.Process) error { return daemon.Kill() },
 			`^maitred: the daemon (did not start|ended during the measurement) \(it ended with: [^)]+\)\nThe daemon said:\n`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			temporary := temporaryFiles(t)
-			command, daemon, lines := startBench(t)
+			command, daemon, lines := startBench(t, tt.args...)
 			if err := tt.end(command.Process, daemon); err != nil {
 				t.Error(err)
 			}
@@ -463,14 +466,20 @@ func TestBenchEnds(t *testing.T) {
 	}
 }
 
-// startBench runs the benchmark as a process. It says more on lines, and prints nothing else before it is waited for.
-func startBench(t *testing.T, more ...string) (command *exec.Cmd, daemon *os.Process, lines *bufio.Reader) {
+// A minute of a load that is little.
+var (
+	relayForAMinute     = []string{"relay", "--duration", "1m", "--sessions", "2", "--rate", "100"}
+	signalingForAMinute = []string{"signaling", "--duration", "1m", "--rooms", "1", "--messages", "10"}
+)
+
+// startBench runs a benchmark as a process. It says more on lines, and prints nothing else before it is waited for.
+func startBench(t *testing.T, args ...string) (command *exec.Cmd, daemon *os.Process, lines *bufio.Reader) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	command = exec.Command(self, append([]string{"bench", "relay", "--duration", "1m", "--sessions", "2", "--rate", "100"}, more...)...)
+	command = exec.Command(self, append([]string{"bench"}, args...)...)
 	var out bytes.Buffer
 	command.Stdout = &out
 	stderr, err := command.StderrPipe()
@@ -510,7 +519,7 @@ func TestBenchEndsUnderLoad(t *testing.T) {
 			if err := f.read([]string{"--duration", "1m", "--warm-up", "0", "--sessions", "2", "--rate", "500", "--baseline=false"}); err != nil {
 				t.Fatal(err)
 			}
-			d, alive, err := startDaemon(ctx, "udp", nil)
+			d, alive, err := startDaemon(ctx, relayEnvironment("udp"), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -102,7 +102,7 @@ func (e *batchEnd) receive(m *meter) error {
 		if e.raw.Read(read) != nil {
 			return nil // stopped
 		}
-		now := clock()
+		now := Clock()
 		for i := range e.got {
 			if int(e.in[i].n) == e.out.size {
 				in.arrived(e.spaces[i][e.prefix:], now)

@@ -145,7 +145,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if !Readable {
 		c.PIDs = nil
 	}
-	before, err := usageOf(c.PIDs)
+	before, err := UsageOf(c.PIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	defer closeSessions(sessions)
-	after, err := usageOf(c.PIDs)
+	after, err := UsageOf(c.PIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -176,11 +176,11 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 }
 
 // allocated adds what the sessions cost to the report.
-func (r *Report) allocated(c *Config, took time.Duration, before, after usage) {
-	r.Allocate = &Allocate{PerSecond: rounded(float64(r.Sessions) / took.Seconds())}
+func (r *Report) allocated(c *Config, took time.Duration, before, after Usage) {
+	r.Allocate = &Allocate{PerSecond: Rounded(float64(r.Sessions) / took.Seconds())}
 	if len(c.PIDs) > 0 {
-		cpu, memory := rounded(microseconds(after.cpu-before.cpu)/float64(r.Sessions)), (after.rss-before.rss)/int64(r.Sessions)
-		r.Allocate.CPU, r.Allocate.Memory, r.RSS = &cpu, &memory, &after.rss
+		cpu, memory := Rounded(Microseconds(after.CPU-before.CPU)/float64(r.Sessions)), (after.RSS-before.RSS)/int64(r.Sessions)
+		r.Allocate.CPU, r.Allocate.Memory, r.RSS = &cpu, &memory, &after.RSS
 	}
 }
 
@@ -222,7 +222,7 @@ func measureBaseline(ctx context.Context, c *Config) (*Latency, error) {
 	if _, err := l.run(ctx, "without a relay", min(c.WarmUp, short), short, func() error { return nil }); err != nil {
 		return nil, err
 	}
-	latency := l.meter.summary()
+	latency := l.meter.latency.Latency()
 	return &latency, nil
 }
 
@@ -256,22 +256,22 @@ func (r *Report) load(ctx context.Context, c *Config, sessions []*session, basel
 		start := time.Now()
 		err := r.measure(ctx, c, l, baseline)
 		took := time.Since(start).Seconds()
-		r.Flood = &Flood{Offered: rounded(float64(f.pacer.sent.Load()) / took), Answered: rounded(float64(f.answered.Load()) / took)}
+		r.Flood = &Flood{Offered: Rounded(float64(f.pacer.sent.Load()) / took), Answered: Rounded(float64(f.answered.Load()) / took)}
 		return err
 	})
 	return g.Wait()
 }
 
 func (r *Report) measure(ctx context.Context, c *Config, l *load, baseline *Latency) error {
-	var before usage
+	var before Usage
 	sent, err := l.run(ctx, "measuring", c.WarmUp, c.Duration, func() (err error) {
-		before, err = usageOf(c.PIDs)
+		before, err = UsageOf(c.PIDs)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	after, err := usageOf(c.PIDs)
+	after, err := UsageOf(c.PIDs)
 	if err != nil {
 		return err
 	}
@@ -282,28 +282,24 @@ func (r *Report) measure(ctx context.Context, c *Config, l *load, baseline *Late
 		return fmt.Errorf("nothing arrived at %d of %d ends: the server must be allowed to relay to this machine (turn.allow_peers of maitred) and have relay ports, "+
 			"or measure pairs, which need neither", silent, all)
 	}
-	r.Traffic = &Traffic{Offered: rounded(float64(sent.packets) / sent.took.Seconds()), Relayed: rounded(float64(got) / sent.took.Seconds()),
-		Loss: rounded(lossPercent(sent.packets, got)), Reordered: l.meter.reordered.Load(), Latency: l.meter.summary(), Baseline: baseline}
+	r.Traffic = &Traffic{Offered: Rounded(float64(sent.packets) / sent.took.Seconds()), Relayed: Rounded(float64(got) / sent.took.Seconds()),
+		Loss: Rounded(lossPercent(sent.packets, got)), Reordered: l.meter.reordered.Load(), Latency: l.meter.latency.Latency(), Baseline: baseline}
 	if len(c.PIDs) > 0 {
-		cpu := after.cpu - before.cpu
-		perPacket, cores := rounded(microseconds(cpu)/float64(got)), rounded(cpu.Seconds()/sent.took.Seconds())
+		cpu := after.CPU - before.CPU
+		perPacket, cores := Rounded(Microseconds(cpu)/float64(got)), Rounded(cpu.Seconds()/sent.took.Seconds())
 		r.CPUPerPacket, r.CPUCores = &perPacket, &cores
 	}
 	if baseline != nil {
-		r.Added = &Percentiles{P50: rounded(r.Latency.P50 - baseline.P50), P99: rounded(r.Latency.P99 - baseline.P99), P999: rounded(r.Latency.P999 - baseline.P999)}
+		r.Added = &Percentiles{P50: Rounded(r.Latency.P50 - baseline.P50), P99: Rounded(r.Latency.P99 - baseline.P99), P999: Rounded(r.Latency.P999 - baseline.P999)}
 	}
 	return nil
 }
 
-func (m *meter) summary() Latency {
-	return Latency{Max: microseconds(m.latency.max()), Percentiles: Percentiles{P50: microseconds(m.latency.quantile(0.5)),
-		P99: microseconds(m.latency.quantile(0.99)), P999: microseconds(m.latency.quantile(0.999))}}
-}
+// Microseconds is d as a report has it.
+func Microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// rounded leaves what a reader can use: three decimals.
-func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
+// Rounded leaves what a reader can use: three decimals.
+func Rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
 
 func lossPercent(sent, got uint64) float64 {
 	if got >= sent {

@@ -38,8 +38,8 @@ func (t *client) ping(ctx context.Context) error {
 }
 
 // hold leaves the connections alone, reads what they take, and counts those as failed that the server has closed meanwhile.
-func (r *Report) hold(ctx context.Context, c *Config, sessions []*session, took time.Duration, before, opened usage) error {
-	r.Connect = &Connect{PerSecond: rounded(float64(len(sessions)) / took.Seconds())}
+func (r *Report) hold(ctx context.Context, c *Config, sessions []*session, took time.Duration, before, opened Usage) error {
+	r.Connect = &Connect{PerSecond: Rounded(float64(len(sessions)) / took.Seconds())}
 	c.announce("holding idle connections")
 	end := time.NewTimer(c.Duration)
 	defer end.Stop()
@@ -48,14 +48,14 @@ func (r *Report) hold(ctx context.Context, c *Config, sessions []*session, took 
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	idle, err := usageOf(c.PIDs)
+	idle, err := UsageOf(c.PIDs)
 	if err != nil {
 		return err
 	}
 	if len(c.PIDs) > 0 {
-		cpu := microseconds(opened.cpu-before.cpu) / float64(len(sessions))
-		one, perCore, memory := rounded(cpu), rounded(1e6/cpu), (idle.rss-before.rss)/int64(len(sessions))
-		r.Connect.CPU, r.Connect.PerCoreSecond, r.Connect.Memory, r.RSS = &one, &perCore, &memory, &idle.rss
+		cpu := Microseconds(opened.CPU-before.CPU) / float64(len(sessions))
+		one, perCore, memory := Rounded(cpu), Rounded(1e6/cpu), (idle.RSS-before.RSS)/int64(len(sessions))
+		r.Connect.CPU, r.Connect.PerCoreSecond, r.Connect.Memory, r.RSS = &one, &perCore, &memory, &idle.RSS
 	}
 	each(sessions, func(_ int, s *session) {
 		if err := s.client.ping(ctx); err != nil {

@@ -76,7 +76,7 @@ func (e *portableEnd) receive(m *meter) error {
 		n, err := e.conn.Read(b)
 		switch {
 		case err == nil && n == e.out.size:
-			in.arrived(b[e.header:n], clock())
+			in.arrived(b[e.header:n], Clock())
 		case err == io.EOF: // over DTLS the server can say it
 			return err
 		case err != nil && ended(err) == nil || errors.Is(err, net.ErrClosed):
@@ -161,7 +161,7 @@ func (e *streamEnd) read(m *meter) error {
 			if err != nil {
 				return err
 			}
-			in.arrived(frame[channelHeader:], clock())
+			in.arrived(frame[channelHeader:], Clock())
 		default:
 			return fmt.Errorf("the server sent %#x where a message should begin", header)
 		}

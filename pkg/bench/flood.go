@@ -20,7 +20,7 @@ const floodSockets = 8
 type flood struct {
 	clients  []*client
 	requests [2][][]byte // by kind and client
-	pacer    *pacer
+	pacer    *Pacer
 	answered atomic.Uint64
 	readers  sync.WaitGroup
 }
@@ -28,7 +28,7 @@ type flood struct {
 // newFlood connects the sockets and learns what the requests need. The answers are read until close.
 func newFlood(ctx context.Context, c *Config) (f *flood, err error) {
 	f = &flood{}
-	if f.pacer, err = newPacer(MinTick); err != nil {
+	if f.pacer, err = NewPacer(MinTick); err != nil {
 		return nil, err
 	}
 	for range floodSockets {
@@ -83,7 +83,7 @@ func (f *flood) run(ctx context.Context, rate int) error {
 	})
 	defer stop()
 	var number uint64
-	_, _, err := f.pacer.run(ctx, 1<<62, rate, 1, func() {
+	_, _, err := f.pacer.Run(ctx, 1<<62, rate, 1, func(int64) {
 		i, kind := number/2%floodSockets, number%2
 		request := f.requests[kind][i]
 		binary.BigEndian.PutUint64(request[8:], number) // a transaction ID of its own; the last four bytes stay
@@ -112,5 +112,5 @@ func (f *flood) close() {
 		t.close()
 	}
 	f.readers.Wait()
-	_ = f.pacer.close()
+	_ = f.pacer.Close()
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // A payload begins with a mark, 24 bytes in all: the tag of the measurement that it belongs to, its number in its flow, and the
-// moment of the call that sent it (nanoseconds of clock). The rest is zero.
+// moment of the call that sent it (nanoseconds of Clock). The rest is zero.
 const markSize = 24
 
 // MinSize is the smallest payload in bytes that can be measured.
@@ -22,8 +22,8 @@ const channel = 0x4000
 
 var epoch = time.Now()
 
-// clock is the monotonic time in nanoseconds.
-func clock() int64 { return int64(time.Since(epoch)) }
+// Clock is the monotonic time in nanoseconds, from a beginning of its own.
+func Clock() int64 { return int64(time.Since(epoch)) }
 
 // frames are the packets that are sent at once, as they go onto the wire, one behind the other.
 type frames struct {
@@ -56,7 +56,7 @@ func (f *frames) packet(i int) []byte { return f.b[i*f.stride : i*f.stride+f.siz
 
 // stamp marks all packets as sent now, numbered from first.
 func (f *frames) stamp(tag, first uint64) {
-	now := uint64(clock())
+	now := uint64(Clock())
 	for i := range f.count {
 		mark := f.b[i*f.stride+f.header:]
 		binary.BigEndian.PutUint64(mark, tag)
@@ -71,7 +71,7 @@ type meter struct {
 	received  atomic.Uint64
 	reordered atomic.Uint64 // arrived behind a later one of their flow, or twice
 	silent    atomic.Uint64 // ends that nothing arrived at
-	latency   histogram
+	latency   Histogram
 }
 
 func newMeter() *meter { return &meter{tag: rand.Uint64()} }
@@ -103,6 +103,6 @@ func (f *flow) arrived(payload []byte, now int64) {
 	} else {
 		f.next = number + 1
 	}
-	f.m.latency.record(now - int64(binary.BigEndian.Uint64(payload[16:])))
+	f.m.latency.Record(now - int64(binary.BigEndian.Uint64(payload[16:])))
 	f.m.received.Add(1)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Shape of a histogram: every power of two is cut into subBuckets equal parts, up to maxRecorded.
+// Shape of a Histogram: every power of two is cut into subBuckets equal parts, up to maxRecorded.
 const (
 	subBits     = 6
 	subBuckets  = 1 << subBits
@@ -15,15 +15,15 @@ const (
 	buckets     = (36 - subBits + 1) * subBuckets
 )
 
-// histogram counts durations in buckets of fixed relative width. A quantile is off by less than 1 % (half a bucket), the largest
+// Histogram counts durations in buckets of fixed relative width. A quantile is off by less than 1 % (half a bucket), the largest
 // duration is exact. Its zero value is empty; it is safe for concurrent use.
-type histogram struct {
+type Histogram struct {
 	counts  [buckets]atomic.Uint64
 	largest atomic.Int64
 }
 
-// record counts one duration in nanoseconds.
-func (h *histogram) record(ns int64) {
+// Record counts one duration in nanoseconds.
+func (h *Histogram) Record(ns int64) {
 	ns = max(ns, 0)
 	h.counts[bucket(min(ns, maxRecorded))].Add(1)
 	for {
@@ -46,8 +46,8 @@ func middle(bucket int) int64 {
 	return int64(bucket-shift<<subBits)<<shift + 1<<shift>>1
 }
 
-// quantile is the duration that the share q of all durations does not exceed, 0 without any.
-func (h *histogram) quantile(q float64) time.Duration {
+// Quantile is the duration that the share q of all durations does not exceed, 0 without any.
+func (h *Histogram) Quantile(q float64) time.Duration {
 	var total uint64
 	for i := range h.counts {
 		total += h.counts[i].Load()
@@ -62,5 +62,11 @@ func (h *histogram) quantile(q float64) time.Duration {
 	return 0
 }
 
-// max is the longest duration.
-func (h *histogram) max() time.Duration { return time.Duration(h.largest.Load()) }
+// Max is the longest duration.
+func (h *Histogram) Max() time.Duration { return time.Duration(h.largest.Load()) }
+
+// Latency is what a report says of the durations.
+func (h *Histogram) Latency() Latency {
+	return Latency{Max: Microseconds(h.Max()), Percentiles: Percentiles{P50: Microseconds(h.Quantile(0.5)),
+		P99: Microseconds(h.Quantile(0.99)), P999: Microseconds(h.Quantile(0.999))}}
+}

@@ -41,21 +41,21 @@ func TestQuantiles(t *testing.T) {
 		{"nothing but zero", 10, func() float64 { return 0 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var h histogram
+			var h Histogram
 			values := make([]int64, tt.n)
 			for i := range values {
 				values[i] = int64(tt.next())
-				h.record(values[i])
+				h.Record(values[i])
 			}
 			slices.Sort(values)
 			for _, q := range []float64{0, 0.5, 0.9, 0.99, 0.999, 1} {
 				exact := values[max(int(math.Ceil(q*float64(tt.n))), 1)-1]
-				got := int64(h.quantile(q))
+				got := int64(h.Quantile(q))
 				if math.Abs(float64(got-exact)) > 0.02*float64(exact) {
 					t.Errorf("quantile %v is %d, not %d", q, got, exact)
 				}
 			}
-			if got := h.max(); int64(got) != values[tt.n-1] {
+			if got := h.Max(); int64(got) != values[tt.n-1] {
 				t.Errorf("the largest is %d, not %d", got, values[tt.n-1])
 			}
 		})
@@ -63,16 +63,16 @@ func TestQuantiles(t *testing.T) {
 }
 
 func TestHistogramAtItsBounds(t *testing.T) {
-	var h histogram
-	if h.quantile(0.99) != 0 || h.max() != 0 {
+	var h Histogram
+	if h.Quantile(0.99) != 0 || h.Max() != 0 {
 		t.Error("an empty histogram has durations")
 	}
-	h.record(-5) // a clock that is not ours
-	if h.quantile(1) != 0 {
+	h.Record(-5) // a clock that is not ours
+	if h.Quantile(1) != 0 {
 		t.Error("a negative duration is not zero")
 	}
-	h.record(int64(time.Hour))
-	if got := h.quantile(1); got < time.Minute || got > time.Hour || h.max() != time.Hour {
-		t.Errorf("an hour is %v, the largest %v", got, h.max())
+	h.Record(int64(time.Hour))
+	if got := h.Quantile(1); got < time.Minute || got > time.Hour || h.Max() != time.Hour {
+		t.Errorf("an hour is %v, the largest %v", got, h.Max())
 	}
 }

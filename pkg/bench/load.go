@@ -13,7 +13,7 @@ type load struct {
 	c     *Config
 	ends  []endpoint
 	meter *meter
-	pacer *pacer
+	pacer *Pacer
 }
 
 // amount is what was sent in the measured time.
@@ -23,7 +23,7 @@ type amount struct {
 }
 
 func newLoad(c *Config, ends []endpoint) (*load, error) {
-	p, err := newPacer(c.Tick)
+	p, err := NewPacer(c.Tick)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (l *load) run(ctx context.Context, phase string, warmUp, duration time.Dura
 		e.stop()
 	}
 	broken := receivers.Wait()
-	_ = l.pacer.close()
+	_ = l.pacer.Close()
 	switch {
 	case parent.Err() != nil:
 		return sent, context.Cause(parent)
@@ -63,20 +63,20 @@ func (l *load) run(ctx context.Context, phase string, warmUp, duration time.Dura
 
 func (l *load) send(ctx context.Context, warmUp, duration time.Duration, begin func() error, sent *amount) (err error) {
 	next := 0
-	burst := func(tag uint64) func() {
-		return func() {
+	burst := func(tag uint64) func(int64) {
+		return func(int64) {
 			l.ends[next].send(tag)
 			next = (next + 1) % len(l.ends)
 		}
 	}
-	if _, _, err = l.pacer.run(ctx, warmUp, l.c.Rate, l.c.Burst, burst(l.meter.warmUp())); err != nil {
+	if _, _, err = l.pacer.Run(ctx, warmUp, l.c.Rate, l.c.Burst, burst(l.meter.warmUp())); err != nil {
 		return err
 	}
 	if err = begin(); err != nil {
 		return err
 	}
 	l.pacer.sent.Store(0)
-	if sent.packets, sent.took, err = l.pacer.run(ctx, duration, l.c.Rate, l.c.Burst, burst(l.meter.tag)); err != nil {
+	if sent.packets, sent.took, err = l.pacer.Run(ctx, duration, l.c.Rate, l.c.Burst, burst(l.meter.tag)); err != nil {
 		return err
 	}
 	return l.settle(ctx, sent.packets)
@@ -133,7 +133,7 @@ func (l *load) watch(phase string, done <-chan struct{}) {
 			l.c.Progress(Progress{Phase: "warming up", Offered: float64(nowSent-sent) / seconds})
 		} else {
 			l.c.Progress(Progress{Phase: phase, Offered: float64(nowSent-sent) / seconds, Got: float64(nowGot-got) / seconds,
-				Loss: lossPercent(nowSent, nowGot), P99: l.meter.latency.quantile(0.99)})
+				Loss: lossPercent(nowSent, nowGot), P99: l.meter.latency.Quantile(0.99)})
 		}
 		sent, got, last = nowSent, nowGot, time.Now()
 	}

@@ -20,13 +20,13 @@ func TestMeter(t *testing.T) {
 	take := func(tag, first uint64) {
 		f := newFrames(1, 30, true, false)
 		f.stamp(tag, first)
-		in.arrived(f.packet(0)[channelHeader:], clock())
+		in.arrived(f.packet(0)[channelHeader:], Clock())
 	}
 	for _, number := range []uint64{0, 1, 3, 2, 4, 4} { // one late, one twice
 		take(m.tag, number)
 	}
 	take(m.warmUp(), 9)
-	in.arrived(make([]byte, markSize-1), clock())
+	in.arrived(make([]byte, markSize-1), Clock())
 	if got, late := m.received.Load(), m.reordered.Load(); got != 6 || late != 2 || in.next != 5 {
 		t.Errorf("%d received, %d of them late, next %d", got, late, in.next)
 	}
@@ -115,7 +115,7 @@ func TestLoad(t *testing.T) {
 			if !begun || got == 0 || got > sent.packets || sent.packets%uint64(tt.shape.burst) != 0 || sent.packets > 400 {
 				t.Errorf("%d sent, %d received", sent.packets, got)
 			}
-			if s := l.meter.summary(); l.meter.reordered.Load() != 0 || s.P50 <= 0 || s.P50 > s.P99 || s.P99 > s.P999 || s.P999 > s.Max {
+			if s := l.meter.latency.Latency(); l.meter.reordered.Load() != 0 || s.P50 <= 0 || s.P50 > s.P99 || s.P99 > s.P999 || s.P999 > s.Max {
 				t.Errorf("%d out of order, %+v", l.meter.reordered.Load(), s)
 			}
 		})
@@ -247,11 +247,11 @@ func TestWorking(t *testing.T) {
 }
 
 func TestUsageOf(t *testing.T) {
-	u, err := usageOf([]int{os.Getpid()})
-	if measured := err == nil && u.cpu > 0 && u.rss > 0; measured != Readable {
+	u, err := UsageOf([]int{os.Getpid()})
+	if measured := err == nil && u.CPU > 0 && u.RSS > 0; measured != Readable {
 		t.Errorf("this process: %+v, %v", u, err)
 	}
-	if _, err := usageOf([]int{1 << 30}); err == nil || !strings.Contains(err.Error(), "process 1073741824") {
+	if _, err := UsageOf([]int{1 << 30}); err == nil || !strings.Contains(err.Error(), "process 1073741824") {
 		t.Errorf("a process that cannot be: %v", err)
 	}
 }

@@ -14,14 +14,14 @@ import (
 // Readable tells whether this system says what a process costs: on Linux, in /proc.
 const Readable = runtime.GOOS == "linux"
 
-// usage is what processes have used so far.
-type usage struct {
-	cpu time.Duration // all threads, to the nanosecond
-	rss int64         // bytes in memory now
+// Usage is what processes have used so far.
+type Usage struct {
+	CPU time.Duration // all threads, to the nanosecond
+	RSS int64         // bytes in memory now
 }
 
-// usageOf sums over processes. There must be one at least.
-func usageOf(pids []int) (u usage, err error) {
+// UsageOf sums over processes. There must be one at least.
+func UsageOf(pids []int) (u Usage, err error) {
 	for _, pid := range pids {
 		dir := filepath.Join("/proc", strconv.Itoa(pid))
 		threads, err := filepath.Glob(filepath.Join(dir, "task", "*", "schedstat"))
@@ -35,11 +35,11 @@ func usageOf(pids []int) (u usage, err error) {
 		if err != nil {
 			return u, fmt.Errorf("what process %d costs cannot be read; does it run? (%w)", pid, err)
 		}
-		u.rss += memory[1] * int64(os.Getpagesize())
+		u.RSS += memory[1] * int64(os.Getpagesize())
 		for _, thread := range threads {
 			times, err := numbersIn(thread)
 			if err == nil && len(times) > 0 { // else the thread has just ended
-				u.cpu += time.Duration(times[0])
+				u.CPU += time.Duration(times[0])
 			}
 		}
 	}
