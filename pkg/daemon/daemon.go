@@ -71,9 +71,11 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 		return nil, err
 	}
 	d.secrets = credential.NewRotator(d.authority, secretSource(c), log)
-	if err := d.loadTokenKeys(c); err != nil {
+	keys, err := d.tokenKeys(c)
+	if err != nil {
 		return nil, err
 	}
+	d.tokens.Store(keys)
 	d.external = externalAddresses(c.TURN.ExternalIP)
 	if d.certificate, err = d.newCertificate(); err != nil {
 		return nil, err
@@ -141,15 +143,17 @@ func explainSecrets(err error) error {
 // Reload takes over what can change while calls go on: secrets, keys, certificate files, peer lists, room permissions, quotas, bandwidths
 // and origins. Everything else of c is for the next start.
 func (d *Daemon) Reload(c *config.Config) error {
+	keys, err := d.tokenKeys(c)
+	if err != nil {
+		return err // before anything has changed
+	}
 	secrets := secretSource(c)
 	secrets.Keep = max(secrets.Keep, d.config.TURN.CredentialTTL) // which stays in use
 	if err := d.secrets.SetSource(secrets); err != nil {
 		return explainSecrets(err)
 	}
-	if err := d.loadTokenKeys(c); err != nil {
-		return err
-	}
-	d.hub.SetTokenKeys(d.tokens.Load())
+	d.tokens.Store(keys)
+	d.hub.SetTokenKeys(keys)
 	d.turn.SetPeers(turn.Peers{Allow: c.TURN.AllowPeers, Deny: c.TURN.DenyPeers})
 	d.turn.SetQuota(turn.Quota(c.TURN.Quota))
 	d.turn.SetBandwidth(bandwidthOf(c))

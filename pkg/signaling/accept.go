@@ -65,7 +65,7 @@ func checkOrigin(r *http.Request, allowed []string) error {
 	if err != nil {
 		u = &url.URL{}
 	}
-	if u.Host != "" && withoutPort(u.Host, u.Scheme) == withoutPort(strings.ToLower(r.Host), u.Scheme) {
+	if u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") && withoutPort(u.Host, u.Scheme) == withoutPort(strings.ToLower(r.Host), u.Scheme) {
 		return nil
 	}
 	for _, pattern := range allowed {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -83,7 +84,7 @@ func DecodeServer(raw []byte) (ServerMessage, error) {
 }
 
 // decodeClient decodes a message from a client strictly: a misspelt field is told instead of ignored. Its errors are
-// for the client. The type is returned with an error too, if it is a known one.
+// for the client. The type is returned with an error too, if it is a known one. Data in the message is a part of raw.
 func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
 	f, err := split(raw)
 	if err != nil {
@@ -100,25 +101,35 @@ func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
 		return nil, "", badMessage("unknown type %q", shorten(typ))
 	case len(raw) > known.limit:
 		return nil, typ, badMessage("a message of this type must be at most %d bytes", known.limit)
+	case !json.Valid(raw):
+		return nil, "", malformed("the message is not valid JSON")
 	}
 	m = known.make()
 	if err := m.decode(f); err != nil {
 		return nil, typ, err
 	}
-	for name := range f.values {
-		return nil, typ, badMessage("unknown field %q", shorten(name))
+	if len(f.list) > 0 {
+		return nil, typ, badMessage("unknown field, or one that is there twice: %q", shorten(f.list[0].name))
 	}
 	return m, typ, nil
 }
 
-// fields are the values of a message that nobody has taken yet.
+// fields are the values of a message that nobody has taken yet. They are parts of the message itself.
 type fields struct {
-	values map[string]json.RawMessage
-	err    error // the first value that was not what it should be
+	list []field
+	err  error // the first value that was not what it should be
 }
 
-// split checks that raw is one JSON object that is safe to decode, and takes it apart.
-// Who sends anything else does not speak the protocol, so its errors are fatal.
+type field struct {
+	name  string
+	value json.RawMessage
+}
+
+// maxFields bounds the fields of a message: no type has as many.
+const maxFields = 16
+
+// split takes a message apart that should be a JSON object. Who sends anything else does not speak the protocol, so nearly all of its errors are
+// fatal. It looks at brackets and strings only, so that a large message costs little before its type is known: valid has the last word.
 func split(raw []byte) (*fields, error) {
 	if !utf8.Valid(raw) {
 		return nil, malformed("the message is not valid UTF-8")
@@ -126,18 +137,84 @@ func split(raw []byte) (*fields, error) {
 	if tooDeep(raw, MaxDepth) {
 		return nil, malformed("the message is nested more than %d deep", MaxDepth)
 	}
-	var f fields
-	if err := json.Unmarshal(raw, &f.values); err != nil || f.values == nil {
-		return nil, malformed("the message is not a JSON object")
+	notAnObject := malformed("the message is not a JSON object")
+	f := &fields{list: make([]field, 0, maxFields)}
+	rest, ok := bytes.CutPrefix(trim(raw), []byte("{"))
+	for rest = trim(rest); ok && len(rest) > 0 && rest[0] == '"'; {
+		name, value, after := cutField(rest)
+		if value == nil {
+			return nil, notAnObject
+		}
+		if len(f.list) == maxFields {
+			return nil, badMessage("the message has more than %d fields", maxFields)
+		}
+		f.list = append(f.list, field{name, value})
+		if rest = trim(after); len(rest) > 0 && rest[0] == ',' {
+			rest = trim(rest[1:])
+		}
 	}
-	return &f, nil
+	if !ok || string(rest) != "}" {
+		return nil, notAnObject
+	}
+	return f, nil
 }
+
+// cutField cuts `"name": value` off the front. value is nil if there is no such thing.
+func cutField(b []byte) (name string, value, rest []byte) {
+	n := valueEnd(b)
+	name, err := text(b[:n])
+	if err != nil {
+		return "", nil, nil
+	}
+	b, ok := bytes.CutPrefix(trim(b[n:]), []byte(":"))
+	if b = trim(b); !ok || len(b) == 0 {
+		return "", nil, nil
+	}
+	n = valueEnd(b)
+	return name, b[:n:n], b[n:]
+}
+
+// valueEnd is the length of the JSON value that b begins with; what is no JSON has some length, too.
+func valueEnd(b []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+			continue
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth < 0 {
+				return i
+			}
+		case depth == 0 && (c == ',' || c == ':' || isSpace(c)):
+			return i
+		}
+		if depth == 0 && !inString && (b[i] == '"' || b[i] == '}' || b[i] == ']') {
+			return i + 1
+		}
+	}
+	return len(b)
+}
+
+func trim(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // raw takes a value; nil if there is none.
 func (f *fields) raw(name string) json.RawMessage {
-	v := f.values[name]
-	delete(f.values, name)
-	return v
+	for i := range f.list {
+		if f.list[i].name == name {
+			v := f.list[i].value
+			f.list = slices.Delete(f.list, i, i+1)
+			return v
+		}
+	}
+	return nil
 }
 
 // string takes a string; empty if there is none.
@@ -146,11 +223,25 @@ func (f *fields) string(name string) string {
 	if v == nil {
 		return ""
 	}
-	var s string
-	if err := json.Unmarshal(v, &s); (err != nil || v[0] != '"') && f.err == nil {
+	s, err := text(v)
+	if err != nil && f.err == nil {
 		f.err = badMessage("%s must be a string", name)
 	}
 	return s
+}
+
+var errNoText = errors.New("not a JSON string")
+
+// text decodes a JSON string. One without escapes is what it says.
+func text(v []byte) (s string, err error) {
+	switch {
+	case len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"':
+		return "", errNoText
+	case bytes.IndexByte(v, '\\') < 0:
+		return string(v[1 : len(v)-1]), nil
+	}
+	err = json.Unmarshal(v, &s)
+	return s, err
 }
 
 // memberID takes the id of a member; it is an error if there is none.

@@ -279,3 +279,42 @@ func TestNamesOfMembers(t *testing.T) {
 		}
 	}
 }
+
+// FuzzSplit compares with the standard library: the same fields with the same values, and nothing that it would refuse gets through decodeClient.
+func FuzzSplit(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"ice"}`, `{ "type" : "signal" , "to":"m","data":{"a":[1,"]}",{"b":"\\\""}]} }`, `{"a":1,"b":-1.5e3,"c":null,"d":true}`, `{"\u0074ype":"ice"}`,
+		`{}`, `[]`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,}`, `{"a":1 "b":2}`, `{"a":1}}`, `{"a":"x`, `{"a":[}`, `{"a":{"b":1]}`, `"a"`, ``, ` {"a":1}x`, `{"a":1:2}`, `{"a":tru}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		got, err := split(raw)
+		var want map[string]json.RawMessage
+		object := json.Unmarshal(raw, &want) == nil && want != nil
+		switch {
+		case err == nil && object:
+			seen := map[string]json.RawMessage{}
+			for _, v := range got.list {
+				seen[v.name] = v.value
+			}
+			if len(seen) != len(want) {
+				t.Fatalf("%q has the fields %q, not %q", raw, want, seen)
+			}
+			for name, v := range want {
+				if string(v) != string(seen[name]) {
+					t.Errorf("%q: %q is %q, not %q", raw, name, v, seen[name])
+				}
+			}
+		case err == nil:
+			if m, _, err := decodeClient(raw); err == nil {
+				t.Errorf("%q is no JSON object, and decoded as %+v", raw, m)
+			}
+		case object && len(want) <= maxFields && utf8.Valid(raw) && !tooDeep(raw, MaxDepth):
+			var refused *clientError
+			if n := strings.Count(string(raw), ":"); !errors.As(err, &refused) || refused.close != 0 || n <= maxFields { // the same field again and again
+				t.Errorf("%q: %v", raw, err)
+			}
+		}
+	})
+}

@@ -34,6 +34,8 @@ type conn struct {
 	complaint time.Time // when it was last told to be slower
 	attempts  int       // wrong passwords
 
+	begun atomic.Bool // joined is the next message that the client gets, or it has it; written under busy
+
 	busy    sync.Mutex  // held while a message is handled or refused, and while joined is sent
 	pinging atomic.Bool // a ping is under way
 
@@ -190,13 +192,13 @@ func (c *conn) readOne() bool {
 	if err := c.receive(buf, r); err != nil {
 		return c.readFailed(err)
 	}
-	allowed := c.throttle()
+	allowed := c.throttle(buf.Len())
 	c.busy.Lock()
 	defer c.busy.Unlock()
 	if c.isEnding() {
 		return false
 	}
-	if c.member != nil && c.member.seated.Load() {
+	if c.begun.Load() {
 		c.member.handled++
 	}
 	if !allowed {
@@ -249,10 +251,10 @@ func (c *conn) readFailed(err error) bool {
 
 // throttle reports whether the message may be handled. When it may not, the reader pauses until the next one
 // could be: a client that floods costs little, and learns of it once a second.
-func (c *conn) throttle() bool {
+func (c *conn) throttle(size int) bool {
 	slow := c.limiter
-	if slow.Allow() {
-		if slow = c.shared; slow.Allow() {
+	if allow(slow, size) {
+		if slow = c.shared; allow(slow, size) {
 			return true
 		}
 	}
@@ -273,6 +275,14 @@ func (c *conn) throttle() bool {
 	return false
 }
 
+// costUnit is how many bytes of a message are as much work as a small one.
+const costUnit = 4 << 10
+
+// allow counts a message of this size, once for each costUnit begun.
+func allow(l *rate.Limiter, size int) bool {
+	return l.AllowN(time.Now(), min(1+size/costUnit, max(1, l.Burst())))
+}
+
 // handle does what a message asks for. Its errors are for the client.
 func (c *conn) handle(msg ClientMessage) error {
 	if join, ok := msg.(*Join); ok {
@@ -280,6 +290,9 @@ func (c *conn) handle(msg ClientMessage) error {
 	}
 	if c.member == nil {
 		return errNotJoined
+	}
+	if _, leaves := msg.(*Leave); !c.begun.Load() && !leaves {
+		return errNotAdmitted
 	}
 	m, r := c.member, c.member.room
 	switch msg := msg.(type) {
@@ -302,9 +315,6 @@ func (c *conn) handle(msg ClientMessage) error {
 	case *Limit:
 		return r.limit(m, msg)
 	case *ICE:
-		if !m.seated.Load() {
-			return errNotAdmitted
-		}
 		c.pushICEServers()
 	case *Leave:
 		c.end(ReasonLeft, causeLeft)
@@ -334,6 +344,7 @@ func (c *conn) join(j *Join) error {
 	if e.member.seated.Load() {
 		joined := c.welcome(e)
 		c.member.inbox.bind(c)
+		c.begun.Store(true)
 		c.writers.Go(func() { c.begin(joined) })
 	} else {
 		c.writers.Go(c.wait)
@@ -380,6 +391,7 @@ func (c *conn) begin(joined []byte) {
 	if !c.isEnding() {
 		err = c.send(joined)
 	}
+	c.begun.Store(true)
 	c.busy.Unlock()
 	if err != nil {
 		c.finish(causeLost)
@@ -433,7 +445,7 @@ func (c *conn) refuse(err error, request string) {
 			metric = "bad_message"
 		}
 		c.end(ReasonBadMessage, cause{metric: metric, code: code, text: string(answer.Code), last: msg})
-	case c.member != nil && c.member.seated.Load():
+	case c.begun.Load():
 		c.member.inbox.push(msg, false)
 	default: // there is no writer yet
 		if err := c.send(msg); err != nil {

@@ -31,10 +31,22 @@ func (r *room) askLocked(c *conn, j *Join, t *ticket) (wait bool, err error) {
 			return false, err
 		}
 	}
-	if wait && len(r.waiting) >= r.hub.opts.WaitingPerRoom {
+	if wait && r.crowdedLocked(c.ip) {
 		return false, errDoorCrowded
 	}
 	return wait, r.hub.tickets.use(t)
+}
+
+// crowdedLocked reports whether all places at the door are taken, or half of them from this one address.
+func (r *room) crowdedLocked(ip netip.Addr) bool {
+	same := 0
+	for _, w := range r.waiting {
+		if key(w.conn.ip) == key(ip) {
+			same++
+		}
+	}
+	most := r.hub.opts.WaitingPerRoom
+	return len(r.waiting) >= most || same >= most-most/2
 }
 
 func (r *room) checkPasswordLocked(ip netip.Addr, password string) error {
@@ -73,23 +85,37 @@ func (r *room) knockLocked(m *member) {
 	r.waiting = append(r.waiting, m)
 	r.hub.metrics.waiting.Add(1)
 	m.expiry.set(r.hub.opts.KnockTimeout, func() { r.giveUp(m) })
-	r.tellModeratorsLocked(&Knock{Member: m.info()})
+	for _, o := range r.members {
+		r.tellWhoWaitsLocked(o)
+	}
 }
 
-// tellWhoWaitsLocked is for a moderator that was not there, or did not hear, when they knocked.
+// tellWhoWaitsLocked tells a moderator of those at the door that it has not heard of. One whose connection is lost hears of them when
+// it is back: strangers who come and go must not fill its inbox.
 func (r *room) tellWhoWaitsLocked(moderator *member) {
+	if !moderator.moderates() || moderator.conn == nil {
+		return
+	}
 	for _, w := range r.waiting {
+		if moderator.heard[w.id] {
+			continue
+		}
+		if moderator.heard == nil {
+			moderator.heard = map[string]bool{}
+		}
+		moderator.heard[w.id] = true
 		r.publishLocked("", moderator.id, &Knock{Member: w.info()})
 	}
 }
 
-// tellAgain tells a moderator who waits, who may have missed it.
-func (r *room) tellAgain(m *member) {
+// tellAgain tells a moderator that is back of those who wait: all of them, when it cannot say what it has heard.
+func (r *room) tellAgain(m *member, all bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.moderates() {
-		r.tellWhoWaitsLocked(m)
+	if all {
+		m.heard = nil
 	}
+	r.tellWhoWaitsLocked(m)
 }
 
 // giveUp sends away one who has waited too long.
@@ -103,8 +129,12 @@ func (r *room) giveUp(m *member) {
 
 // leaveDoorLocked takes away one who waits, and tells the moderators.
 func (r *room) leaveDoorLocked(m *member, reason Reason, why cause) {
+	for _, o := range r.members {
+		if o.heard[m.id] {
+			r.publishLocked("", o.id, &MemberLeft{Member: m.id, Reason: reason})
+		}
+	}
 	r.turnAwayLocked(m, reason, why)
-	r.tellModeratorsLocked(&MemberLeft{Member: m.id, Reason: reason})
 }
 
 func (r *room) turnAwayLocked(m *member, reason Reason, why cause) {
@@ -116,6 +146,9 @@ func (r *room) turnAwayLocked(m *member, reason Reason, why cause) {
 
 func (r *room) fromDoorLocked(m *member) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(o *member) bool { return o == m })
+	for _, o := range r.members {
+		delete(o.heard, m.id)
+	}
 	r.hub.metrics.waiting.Add(-1)
 }
 
@@ -127,21 +160,11 @@ func (r *room) abandonLocked() {
 	r.door = door{}
 }
 
-func (r *room) tellModeratorsLocked(msg ServerMessage) {
-	for _, m := range r.members {
-		if m.moderates() {
-			r.publishLocked("", m.id, msg)
-		}
-	}
-}
-
 // moderate does what only moderators may. Whoever has left already is not told anything any more.
 func (r *room) moderate(m *member, do func() error) (err error) {
 	r.command(func() {
 		switch {
 		case m.left != "":
-		case !m.seated.Load():
-			err = errNotAdmitted
 		case !m.moderates():
 			err = errNotModerator
 		default:

@@ -528,7 +528,7 @@ func TestTooManyWait(t *testing.T) {
 
 func TestOnlyLeaveWhileWaiting(t *testing.T) {
 	book := newLedger(t)
-	s := newServer(t, Options{ICE: book, Releaser: book})
+	s := newServer(t, Options{ICE: book, Releaser: book, Resume: time.Minute})
 	ann := s.join("r", "Ann")
 	waitingRoom(ann)
 	cid, id := s.knock(ann, "Cid")
@@ -547,6 +547,19 @@ func TestOnlyLeaveWhileWaiting(t *testing.T) {
 	expect[*MemberJoined](ann)
 	cid.send(&Broadcast{Data: []byte("1")})
 	expect[*BroadcastFrom](ann)
+	// Neither do the answers that came before the seat.
+	for range 2 {
+		ann.send(&Signal{To: id, Data: []byte("2")})
+	}
+	expect[*SignalFrom](cid)
+	cid.cut()
+	s.waitAway(cid)
+	back := s.resumeFrom(cid, cid.got)
+	if !back.self.Resumed || back.self.Received != 1 || cid.got != 1 {
+		t.Errorf("back after %d messages as %+v", cid.got, back.self)
+	}
+	expect[*SignalFrom](back)
+	quiet(back)
 }
 
 // TestNewModeratorsHearWhoWaits has somebody at the door, and moderators that were not there when it came.

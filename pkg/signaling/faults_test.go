@@ -480,6 +480,21 @@ func TestFloodIsThrottled(t *testing.T) {
 	}
 }
 
+// TestDroppedMessagesCount has a client learn after a resume that the server has seen what it dropped: it need not come again.
+func TestDroppedMessagesCount(t *testing.T) {
+	const perSecond, messages = 200, 420
+	s := newServer(t, Options{MessagesPerSecond: perSecond, Resume: time.Minute})
+	p := s.joinRaw("r")
+	p.write(bytes.Repeat(frame(fin|opText, []byte(`{"type":"broadcast","data":1}`)), messages))
+	s.wait("all to be seen", func() bool { return s.count("broadcast")+s.count(typeDropped) == messages })
+	p.reset()
+	back := s.dial().join(&Join{Room: "r", Name: "n", Resume: p.self.Resume, Received: new(uint64)})
+	if !back.self.Resumed || back.self.Received != messages || s.count(typeDropped) == 0 {
+		t.Errorf("%d of %d messages count, %d were dropped", back.self.Received, messages, s.count(typeDropped))
+	}
+	back.expectError(CodeRateLimited, "")
+}
+
 // TestAddressSharesItsMessages has two connections of an address flood; one of another address does not notice.
 func TestAddressSharesItsMessages(t *testing.T) {
 	t.Parallel() // it waits more than it works

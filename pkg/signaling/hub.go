@@ -329,14 +329,14 @@ func (h *Hub) forget(r *room) {
 
 // release ends what the member was given and says what it had of it.
 func (h *Hub) release(m *member) {
+	if m.ticket != nil && m.kicked() && h.opts.Releaser != nil {
+		h.opts.Releaser.Revoke(m.ticket.ID, m.ticket.Expires)
+	}
 	if !m.seated.Load() {
 		h.opts.Log.Info("client at the door left", "room", m.room.name, "member", m.id, "reason", string(m.left))
 		return
 	}
 	var used Traffic
-	if m.ticket != nil && m.kicked() && h.opts.Releaser != nil {
-		h.opts.Releaser.Revoke(m.ticket.ID, m.ticket.Expires)
-	}
 	if m.lease.end() && h.opts.Releaser != nil {
 		used = h.opts.Releaser.Release(m.id)
 	}

@@ -1,8 +1,10 @@
 package signaling
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -270,7 +272,7 @@ func (m *Broadcast) decode(f *fields) error {
 }
 
 func (m *Update) decode(f *fields) error {
-	m.State = f.raw("state")
+	m.State = bytes.Clone(f.raw("state")) // it is kept
 	switch {
 	case len(m.State) == 0:
 		return badMessage("state is missing: an object")
@@ -321,7 +323,7 @@ func (m *Deny) decode(f *fields) error {
 }
 
 func (m *Password) decode(f *fields) error {
-	_, given := f.values["password"]
+	given := slices.ContainsFunc(f.list, func(v field) bool { return v.name == "password" })
 	m.Password = f.string("password")
 	switch {
 	case f.err != nil:

@@ -65,11 +65,15 @@ func TestProtocolExamples(t *testing.T) {
 			t.Fatalf("%v in\n%s", err, e.raw)
 		}
 		typ := f.string("type")
+		values := map[string]json.RawMessage{}
+		for _, v := range f.list {
+			values[v.name] = v.value
+		}
 		switch e.direction {
 		case toServer:
 			_, _, err = decodeClient([]byte(e.raw))
 		case toClient:
-			err = decodeServerStrict(typ, f.values)
+			err = decodeServerStrict(typ, values)
 		default:
 			t.Errorf("example is marked %q, want %s or %s", e.direction, toServer, toClient)
 		}

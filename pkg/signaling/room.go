@@ -60,9 +60,10 @@ type member struct {
 	name  string
 	role  Role
 	state json.RawMessage
-	conn  *conn  // nil while it is lost
-	last  *conn  // conn, or the one before
-	left  Reason // why it is gone; empty while it is here
+	conn  *conn           // nil while it is lost
+	last  *conn           // conn, or the one before
+	left  Reason          // why it is gone; empty while it is here
+	heard map[string]bool // ids of those at the door that it was told of
 
 	handled uint64 // messages of the client, owned by the reader of conn and handed over by conn.retire
 }
@@ -177,8 +178,8 @@ func (r *room) resume(c *conn, j *Join) (e entry, err error) {
 	switch ok := e.member.inbox.resume(j.Received); {
 	case !ok && r.giveUpSeat(e.member, c):
 		return entry{}, nil
-	case j.Received == nil:
-		r.tellAgain(e.member)
+	case ok:
+		r.tellAgain(e.member, j.Received == nil)
 	}
 	return e, nil
 }
@@ -255,9 +256,7 @@ func (r *room) seatLocked(m *member) {
 	}
 	r.peak = max(r.peak, len(r.members))
 	r.observe(Event{Type: MemberEntered, Member: m.forObserver()})
-	if m.moderates() {
-		r.tellWhoWaitsLocked(m)
-	}
+	r.tellWhoWaitsLocked(m)
 }
 
 // attachLocked gives the seat to c. It returns the connection that had it before.
@@ -308,6 +307,7 @@ func (r *room) remove(id, reason string) (removed bool) {
 		case m != nil:
 			r.kickLocked(m, reason)
 		case w != nil:
+			r.banLocked(w)
 			r.leaveDoorLocked(w, ReasonDenied, causeDenied)
 		}
 	})
@@ -320,9 +320,15 @@ func (r *room) kickLocked(m *member, reason string) {
 	r.removeLocked(m, ReasonKicked, causeKicked(reason))
 }
 
+// banLocked refuses what m has from now on, also to those who wait with the same join token.
 func (r *room) banLocked(m *member) {
 	r.hub.banned.add(m.token, r.hub.opts.Resume)
 	r.hub.tickets.ban(m.ticket)
+	for _, w := range slices.Clone(r.waiting) {
+		if w != m && w.ticket != nil && m.ticket != nil && w.ticket.ID == m.ticket.ID {
+			r.leaveDoorLocked(w, ReasonDenied, causeDenied)
+		}
+	}
 }
 
 // removeFrom ends a membership because of its connection c, unless another connection has the seat by now.
@@ -341,13 +347,13 @@ func (r *room) removeFrom(m *member, c *conn, reason Reason, why cause) {
 func (r *room) removeLocked(m *member, reason Reason, why cause) {
 	r.dropLocked(m, reason, why)
 	r.publishLocked(m.id, "", &MemberLeft{Member: m.id, Reason: reason})
+	r.letInLocked()
 	switch {
 	case len(r.members) == 0:
 		r.abandonLocked()
 	case !r.hub.opts.TokensOnly && !slices.ContainsFunc(r.members, (*member).moderates):
 		r.promoteLocked(r.members[0])
 	}
-	r.letInLocked()
 }
 
 // promoteLocked makes a moderator, who hears of those who wait.
@@ -380,9 +386,6 @@ func (r *room) settle(m *member, used Traffic) (lasted time.Duration) {
 
 // signal sends data to one other member.
 func (r *room) signal(m *member, s *Signal) error {
-	if !m.seated.Load() {
-		return errNotAdmitted
-	}
 	msg := encodeRelay("signal", m.id, s.Data)
 	r.hub.told.learn(m.id, s.To, s.Data) // before the receiver can act on it
 	r.mu.Lock()
@@ -398,9 +401,6 @@ func (r *room) signal(m *member, s *Signal) error {
 
 // broadcast sends data to all other members.
 func (r *room) broadcast(m *member, b *Broadcast) error {
-	if !m.seated.Load() {
-		return errNotAdmitted
-	}
 	msg := encodeRelay("broadcast", m.id, b.Data)
 	r.hub.told.learn(m.id, "", b.Data)
 	r.mu.Lock()
@@ -413,9 +413,6 @@ func (r *room) broadcast(m *member, b *Broadcast) error {
 
 // update sets the member's state and tells everybody, the member itself included.
 func (r *room) update(m *member, state json.RawMessage) error {
-	if !m.seated.Load() {
-		return errNotAdmitted
-	}
 	r.command(func() {
 		if m.left == "" {
 			m.state = state
@@ -471,6 +468,12 @@ func (r *room) close(reason Reason, why cause) (had bool) {
 			r.dropLocked(m, reason, why)
 		}
 		for _, w := range slices.Clone(r.waiting) {
+			if w.left != "" {
+				continue // with another one that had the same token
+			}
+			if reason == ReasonRoomClosed {
+				r.banLocked(w)
+			}
 			r.turnAwayLocked(w, reason, why)
 		}
 		r.door = door{}
