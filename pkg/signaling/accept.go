@@ -11,13 +11,14 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 )
 
 // accept upgrades a request that may be upgraded; otherwise it has answered it with an error.
-func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, net.Conn, error) {
+func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, *deadlineConn, error) {
 	if err := checkOrigin(r, *h.origins.Load()); err != nil {
 		problem(w, http.StatusForbidden, err.Error())
 		return nil, nil, err
@@ -120,7 +121,7 @@ func problem(w http.ResponseWriter, status int, detail string) {
 type hijacker struct {
 	http.ResponseWriter
 	timeout time.Duration
-	conn    net.Conn
+	conn    *deadlineConn
 }
 
 // Hijack implements http.Hijacker.
@@ -129,7 +130,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn = &deadlineConn{conn, h.timeout}
+	h.conn = &deadlineConn{Conn: conn, timeout: h.timeout}
 	rw.Writer = bufio.NewWriterSize(h.conn, bufferSize)
 	if rw.Reader.Buffered() == 0 { // otherwise a client has not waited for the answer, and what it sent is in there
 		rw.Reader = bufio.NewReaderSize(h.conn, bufferSize)
@@ -141,9 +142,34 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // of all memory where most members are quiet.
 const bufferSize = 1024
 
+// deadlineConn bounds in time what it does.
 type deadlineConn struct {
 	net.Conn
-	timeout time.Duration
+	timeout time.Duration // of each write
+
+	within atomic.Int64 // nanoseconds from the first Read on until endRead; 0: no limit
+	armed  atomic.Bool  // that time runs
+}
+
+// beginRead bounds all reads until endRead together. A message that is in a buffer already, as nearly all are, costs no deadline.
+func (c *deadlineConn) beginRead(within time.Duration) { c.within.Store(int64(within)) }
+
+func (c *deadlineConn) endRead() error {
+	c.within.Store(0)
+	if c.armed.Swap(false) {
+		return c.SetReadDeadline(time.Time{})
+	}
+	return nil
+}
+
+// Read implements net.Conn.
+func (c *deadlineConn) Read(p []byte) (int, error) {
+	if within := c.within.Load(); within > 0 && !c.armed.Swap(true) {
+		if err := c.SetReadDeadline(time.Now().Add(time.Duration(within))); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Read(p)
 }
 
 // Write implements net.Conn. The deadline is per call, so that an idle connection has none that passes.

@@ -58,10 +58,10 @@ func BenchmarkRelay(b *testing.B) {
 		if err := r.signal(from, m.(*Signal)); err != nil {
 			b.Fatal(err)
 		}
-		if _, ok, _ := to.inbox.next(); !ok {
+		if _, n, _ := to.inbox.next(nil); n == 0 {
 			b.Fatal("nothing arrived")
 		}
-		to.inbox.wrote()
+		to.inbox.wrote(1)
 		to.inbox.confirm(to.inbox.sent())
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -22,7 +21,7 @@ type conn struct {
 	// Fixed after construction.
 	hub     *Hub
 	ws      *websocket.Conn
-	net     net.Conn
+	net     *deadlineConn
 	ip      netip.Addr
 	host    string // the Host header of the request
 	log     *slog.Logger
@@ -37,6 +36,7 @@ type conn struct {
 	begun atomic.Bool // joined is the next message that the client gets, or it has it; written under busy
 
 	busy    sync.Mutex  // held while a message is handled or refused, and while joined is sent
+	writing sync.Mutex  // held while frames are written, and only then
 	pinging atomic.Bool // a ping is under way
 
 	// Set once, by finish.
@@ -85,7 +85,7 @@ func turnedAway(metric string, code Code, closeCode websocket.StatusCode, text s
 	return cause{metric: metric, code: closeCode, text: string(code), last: mustEncode(&Error{Code: code, Message: text, Request: "join"})}
 }
 
-func newConn(h *Hub, ws *websocket.Conn, nc net.Conn, ip netip.Addr, host string) *conn {
+func newConn(h *Hub, ws *websocket.Conn, nc *deadlineConn, ip netip.Addr, host string) *conn {
 	c := &conn{
 		hub: h, ws: ws, net: nc, ip: ip, host: host, log: h.opts.Log,
 		limiter: perSecond(h.opts.MessagesPerSecond, 2*h.opts.MessagesPerSecond),
@@ -132,7 +132,7 @@ func (c *conn) finish(why cause) {
 func (c *conn) sayGoodbye() {
 	if c.cause.last != nil {
 		c.busy.Lock() // joined comes before it, or not at all
-		err := c.send(c.cause.last)
+		err := c.sendLast()
 		c.busy.Unlock()
 		if err != nil {
 			c.log.Debug("last message not sent", "err", err)
@@ -211,11 +211,9 @@ func (c *conn) readOne() bool {
 
 // receive reads the rest of a message, which may come in any number of fragments, but not for ever.
 func (c *conn) receive(buf *bytes.Buffer, r io.Reader) error {
-	if err := c.net.SetReadDeadline(time.Now().Add(c.hub.opts.ReadTimeout)); err != nil {
-		return err
-	}
+	c.net.beginRead(c.hub.opts.ReadTimeout)
 	_, err := buf.ReadFrom(r)
-	return errors.Join(err, c.net.SetReadDeadline(time.Time{}))
+	return errors.Join(err, c.net.endRead())
 }
 
 // take decodes a message and does what it asks for, or tells the client what is wrong with it.
@@ -355,7 +353,7 @@ func (c *conn) join(j *Join) error {
 // wait has the client wait at the door, and goes on as the writer when it is let in.
 func (c *conn) wait() {
 	c.log.Info("client waits to be let in", "room", c.member.room.name, "member", c.member.id)
-	if err := c.send(mustEncode(&Waiting{})); err != nil {
+	if err := c.transmit(appendFrame(nil, mustEncode(&Waiting{}))); err != nil {
 		c.finish(causeLost)
 	}
 	select {
@@ -387,10 +385,7 @@ func (c *conn) welcome(e entry) []byte {
 // begin sends joined and then what comes into the member's inbox.
 func (c *conn) begin(joined []byte) {
 	c.busy.Lock() // what is answered without the inbox, since there was no seat, comes before joined: it does not count
-	var err error
-	if !c.isEnding() {
-		err = c.send(joined)
-	}
+	err := c.transmit(appendFrame(nil, joined))
 	c.begun.Store(true)
 	c.busy.Unlock()
 	if err != nil {
@@ -405,27 +400,53 @@ func (c *conn) startWriting() { c.writers.Go(c.write) }
 // write writes what is in the member's inbox, until there is nothing left or the connection ends.
 func (c *conn) write() {
 	box := c.member.inbox
-	for !c.isEnding() {
-		msg, ok, full := box.next()
+	batch := batches.Get().(*[]byte)
+	defer batches.Put(batch)
+	for {
+		frames, n, full := box.next((*batch)[:0])
 		switch {
 		case full:
 			c.end(ReasonTooSlow, causeTooSlow)
 			return
-		case !ok:
+		case n == 0:
 			return
 		}
-		if err := c.send(msg); err != nil {
+		err := c.transmit(frames)
+		if errors.Is(err, errEnding) {
+			return
+		}
+		ask := box.wrote(n) // though it failed: some of it may have arrived, and nothing goes out twice
+		if err != nil {
 			c.finish(causeLost)
 			return
 		}
-		if box.wrote() && c.pinging.CompareAndSwap(false, true) {
+		if ask && c.pinging.CompareAndSwap(false, true) {
 			c.tasks.Go(c.ping)
 		}
 	}
 }
 
-func (c *conn) send(msg []byte) error {
-	return c.ws.Write(context.Background(), websocket.MessageText, msg)
+// errEnding is returned instead of writing anything that could come after the close frame.
+var errEnding = errors.New("the connection ends")
+
+// transmit writes whole frames. The library writes control frames on the same net.Conn, each in one call to Write as well, and does nothing
+// else there.
+func (c *conn) transmit(frames []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.isEnding() {
+		return errEnding
+	}
+	_, err := c.net.Write(frames)
+	return err
+}
+
+// sendLast writes the last message of a connection that ends. Nothing but the close frame comes after it.
+func (c *conn) sendLast() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.net.Write(appendFrame(nil, c.cause.last))
+	return err
 }
 
 // refuse tells the client of an error and ends the connection if the error does.
@@ -448,7 +469,7 @@ func (c *conn) refuse(err error, request string) {
 	case c.begun.Load():
 		c.member.inbox.push(msg, false)
 	default: // there is no writer yet
-		if err := c.send(msg); err != nil {
+		if err := c.transmit(appendFrame(nil, msg)); err != nil {
 			c.finish(causeLost)
 		}
 	}

@@ -105,24 +105,27 @@ func (b *inbox) releaseLocked(n int) {
 	}
 }
 
-// next returns the oldest message that was not written. Without one the writer is done. full: there will be none any more.
-func (b *inbox) next() (msg []byte, ok, full bool) {
+// next appends frames of the oldest messages that were not written to batch, at least one and as many as fit in batchSize, and tells how
+// many. Without any the writer is done. full: there will be none any more.
+func (b *inbox) next(batch []byte) (frames []byte, n int, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.written == len(b.items) {
-		b.writing = false
-		return nil, false, b.full
+	for _, it := range b.items[b.written:] {
+		if n > 0 && len(batch)+len(it.msg) > batchSize {
+			break
+		}
+		batch = appendFrame(batch, it.msg)
+		n++
 	}
-	return b.items[b.written].msg, true, false
+	b.writing = n > 0
+	return batch, n, b.full
 }
 
-// wrote notes that the message of the last next was written. It reports whether it is time to ask the client how far it is.
-func (b *inbox) wrote() (ask bool) {
+// wrote notes that the n messages of the last next were written. It reports whether it is time to ask the client how far it is.
+func (b *inbox) wrote(n int) (ask bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.written < len(b.items) { // not, when the inbox has run full meanwhile
-		b.written++
-	}
+	b.written += min(n, len(b.items)-b.written) // fewer, when the inbox has run full meanwhile
 	return b.written >= b.maxItems/2 || b.bytes >= b.maxBytes/2
 }
 

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -710,14 +711,19 @@ func TestInboxKeepsItsPromise(t *testing.T) {
 					all = append(all, msg)
 				}
 			case 2, 3:
-				msg, ok, _ := b.next()
-				if ok != (written < len(all)) || ok && string(msg) != all[written] {
-					t.Fatalf("seed %d: next is %q after %d of %d", seed, msg, written, len(all))
+				frames, n, _ := b.next(nil)
+				if waiting := len(all) - written; n > waiting || n == 0 && waiting > 0 {
+					t.Fatalf("seed %d: next has %d messages of %d", seed, n, waiting)
 				}
-				if ok {
-					b.wrote()
-					written++
+				var want []byte
+				for _, msg := range all[written : written+n] {
+					want = appendFrame(want, []byte(msg))
 				}
+				if !bytes.Equal(frames, want) {
+					t.Fatalf("seed %d: next is %q after %d of %d", seed, frames, written, len(all))
+				}
+				b.wrote(n)
+				written += n
 			case 4:
 				n := low + r.IntN(written-low+1)
 				b.confirm(uint64(n))
