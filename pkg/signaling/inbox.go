@@ -126,8 +126,14 @@ func (b *inbox) wrote(n int) (ask bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.written += min(n, len(b.items)-b.written) // fewer, when the inbox has run full meanwhile
-	return b.written >= b.maxItems/2 || b.bytes >= b.maxBytes/2
+	return b.written >= min(askItems, b.maxItems/2) || b.bytes >= min(askBytes, b.maxBytes/2)
 }
+
+// So much may be unconfirmed before the client is asked: busy members would otherwise fill memory with what has long arrived.
+const (
+	askItems = 64
+	askBytes = 64 << 10
+)
 
 // sent is the number of the last message that was written.
 func (b *inbox) sent() uint64 {

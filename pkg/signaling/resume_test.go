@@ -52,6 +52,8 @@ func TestResume(t *testing.T) {
 	s.waitAway(bob)
 
 	ann.send(&Signal{To: bob.id(), Data: []byte("1")})
+	ann.send(&ICE{})
+	expect[*ICEServers](ann) // so the signal comes before dan
 	dan := s.join("r", "Dan")
 	if want := []string{ann.id(), bob.id(), cid.id()}; !slices.Equal(ids(dan.self.Members), want) {
 		t.Errorf("dan sees %v, want %v", ids(dan.self.Members), want)
