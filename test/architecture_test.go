@@ -61,7 +61,7 @@ var outside = []struct {
 	{"github.com/pion/turn", []string{"pkg/turn"}},
 	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/bench", "pkg/daemon", "test/faults"}},
 	{"github.com/caddyserver/certmagic", []string{"pkg/certificate"}},
-	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "pkg/bench/signaling", "test/interop"}},
+	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "pkg/bench/signaling", "test/interop", "test/faults"}},
 }
 
 func TestArchitecture(t *testing.T) {

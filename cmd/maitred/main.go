@@ -29,7 +29,7 @@ func commands() []command {
 		{"credentials", "mint an ICE credential", credentials},
 		{"token", "mint a join token, or make a key for them (`maitred token --generate-key`)", joinToken},
 		{"config", "validate the configuration and show where each value came from", showConfig},
-		{"bench", "load a relay of one's own and measure it (`maitred bench relay`)", benchmark},
+		{"bench", "load a relay or a signaling server of one's own and measure it (`maitred bench relay`)", benchmark},
 		{"version", "show version, commit and Go version", showVersion},
 	}
 }
