@@ -123,7 +123,7 @@ func (b *browser) open(name, url string) *tab {
 		}
 	}()
 	b.t.Cleanup(func() {
-		if b.t.Failed() {
+		if b.t.Failed() && ctx.Err() == nil {
 			p.dump()
 		}
 		cancel()

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -119,8 +120,7 @@ func TestReconnect(t *testing.T) {
 	before, peers := ann.self(), value[string](bob, `[...window.maitred.peers().keys()].join()`)
 
 	proxy.cut(true)
-	ann.grows(90)
-	bob.grows(90)
+	grow(t, 90, ann, bob)
 	connections := proxy.connections()
 	proxy.allow()
 	harness.Within(t, 15*time.Second, "the page connects again", func() (bool, any) {
@@ -142,20 +142,25 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
-// grows waits until each peer's picture has advanced by so many frames.
-func (p *tab) grows(frames int) {
-	p.t.Helper()
-	first, err := p.stats()
-	if err != nil {
-		p.t.Fatalf("%s: %v", p.name, err)
-	}
-	harness.Within(p.t, 20*time.Second, p.name+": pictures go on", func() (bool, any) {
-		now, err := p.stats()
-		for member, s := range first {
-			if err != nil || now[member].FramesDecoded < s.FramesDecoded+frames {
-				return false, now
-			}
+// grow waits until every picture of every page has advanced by so many frames.
+func grow(t *testing.T, frames int, pages ...*tab) {
+	t.Helper()
+	before := make([]map[string]peerStats, len(pages))
+	for i, p := range pages {
+		var err error
+		if before[i], err = p.stats(); err != nil || len(before[i]) == 0 {
+			t.Fatalf("%s: %v %v", p.name, before[i], err)
 		}
-		return true, nil
-	})
+	}
+	for i, p := range pages {
+		harness.Within(t, 20*time.Second, p.name+": pictures go on", func() (bool, any) {
+			now, err := p.stats()
+			for member, s := range before[i] {
+				if err != nil || now[member].FramesDecoded < s.FramesDecoded+frames {
+					return false, fmt.Sprintf("%+v before, %+v now %v", before[i], now, err)
+				}
+			}
+			return true, nil
+		})
+	}
 }

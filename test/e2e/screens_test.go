@@ -20,9 +20,9 @@ var screens = []struct {
 	{"small-phone", 320, 568, []chromedp.EmulateViewportOption{chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait}},
 }
 
-// TestScreens looks at lobby and call on a desk and on phones, in English and
-// Chinese: nothing sticks out, every control can be reached, the language is
-// the one asked for. MAITRED_SHOTS=DIR keeps the pictures.
+// TestScreens looks at lobby, call and the door on a desk and on phones, in
+// English and Chinese: nothing sticks out, every control can be reached, the
+// language is the one asked for. MAITRED_SHOTS=DIR keeps the pictures.
 func TestScreens(t *testing.T) {
 	d := harness.Start(t)
 	b := startBrowser(t, headlessShell)
@@ -36,20 +36,41 @@ func TestScreens(t *testing.T) {
 	}
 	bob.say("The tea is served on the terrace.")
 	ann.hears("terrace")
+	ann.moderate(`setPassword("seven herons")`)
+	password := b.person(d, "tea", "Dan", true)
+	password.phase("password")
+	password.write("#password", "seven swans")
+	password.click("#join")
+	password.complains("#password-error", "not the password")
+	ann.moderate(`setPassword()`)
+	ann.moderate(`lock({ locked: true, knock: true })`)
+	waiting := b.person(d, "tea", "Cleo", true)
+	waiting.phase("waiting")
+	b.person(d, "tea", "Maximilian Alexander von und zu Hohenstein-Langenfeld", true).phase("waiting")
+	ann.waitFor(5*time.Second, `document.querySelectorAll(".knock").length === 2`)
 	for _, language := range []string{"en", "zh"} {
-		lobby.speak(language)
-		ann.speak(language)
+		pages := []*tab{lobby, ann, password, waiting}
+		for _, p := range pages {
+			p.speak(language)
+		}
 		for _, screen := range screens {
-			for _, p := range []*tab{lobby, ann} {
+			for _, p := range pages {
 				p.do("resize", chromedp.EmulateViewport(screen.width, screen.height, screen.options...))
 				p.settle()
 				p.fits()
 				p.names()
 				p.screenshot(fmt.Sprintf("%s-%s-%s", p.name, screen.name, language))
 			}
-			ann.reach("#mute", "#camera", "#hangup", "#chat-toggle")
+			ann.reach("#mute", "#camera", "#hangup", "#chat-toggle", ".knock .admit", ".knock .deny", "#lang")
+			password.reach("#password", "#join", "#lang")
+			waiting.reach(".card button", "#lang")
 		}
 	}
+	// On a phone the chat covers the call, but not who wants to come in.
+	ann.click("#chat-toggle")
+	ann.settle()
+	ann.reach(".knock .admit", ".knock .deny", "#chat-close", "#chat-input", "#chat-send")
+	ann.screenshot("Ann-small-phone-chat")
 }
 
 // speak puts the page into a language by its own control.
@@ -63,7 +84,7 @@ func (p *tab) speak(language string) {
 		control.dispatchEvent(new Event("change", {bubbles: true}));
 		return false;
 	})()`, language))
-	chinese := value[bool](p, `/[\u4e00-\u9fff]/.test(document.querySelector("#join, #hangup").closest("body").innerText)`)
+	chinese := value[bool](p, `/[\u4e00-\u9fff]/.test(document.body.innerText)`)
 	if language == "zh" && !chinese {
 		p.t.Errorf("%s: the page has no Chinese text", p.name)
 	}
