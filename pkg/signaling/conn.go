@@ -262,7 +262,7 @@ func (c *conn) throttle(size int) bool {
 		c.refuse(errTooFast, "")
 		c.busy.Unlock()
 	}
-	r := slow.Reserve()
+	r := slow.ReserveN(time.Now(), cost(slow, size))
 	pause := time.NewTimer(r.Delay())
 	defer pause.Stop()
 	r.Cancel()
@@ -276,10 +276,10 @@ func (c *conn) throttle(size int) bool {
 // costUnit is how many bytes of a message are as much work as a small one.
 const costUnit = 4 << 10
 
-// allow counts a message of this size, once for each costUnit begun.
-func allow(l *rate.Limiter, size int) bool {
-	return l.AllowN(time.Now(), min(1+size/costUnit, max(1, l.Burst())))
-}
+// cost is what a message of this size counts: once, and once more for each full costUnit, as far as the limiter goes.
+func cost(l *rate.Limiter, size int) int { return min(1+size/costUnit, max(1, l.Burst())) }
+
+func allow(l *rate.Limiter, size int) bool { return l.AllowN(time.Now(), cost(l, size)) }
 
 // handle does what a message asks for. Its errors are for the client.
 func (c *conn) handle(msg ClientMessage) error {

@@ -329,7 +329,7 @@ func (h *Hub) forget(r *room) {
 
 // release ends what the member was given and says what it had of it.
 func (h *Hub) release(m *member) {
-	if m.ticket != nil && m.kicked() && h.opts.Releaser != nil {
+	if m.ticket != nil && m.banned && h.opts.Releaser != nil {
 		h.opts.Releaser.Revoke(m.ticket.ID, m.ticket.Expires)
 	}
 	if !m.seated.Load() {

@@ -56,14 +56,15 @@ type member struct {
 	seated atomic.Bool // has, or had, a seat; written under room.mu
 
 	// Guarded by room.mu.
-	since time.Time // it has its seat, or waits for one
-	name  string
-	role  Role
-	state json.RawMessage
-	conn  *conn           // nil while it is lost
-	last  *conn           // conn, or the one before
-	left  Reason          // why it is gone; empty while it is here
-	heard map[string]bool // ids of those at the door that it was told of
+	since  time.Time // it has its seat, or waits for one
+	name   string
+	role   Role
+	state  json.RawMessage
+	conn   *conn           // nil while it is lost
+	last   *conn           // conn, or the one before
+	left   Reason          // why it is gone; empty while it is here
+	banned bool            // it must not come back
+	heard  map[string]bool // ids of those at the door that it was told of
 
 	handled uint64 // messages of the client, owned by the reader of conn and handed over by conn.retire
 }
@@ -308,6 +309,7 @@ func (r *room) remove(id, reason string) (removed bool) {
 			r.kickLocked(m, reason)
 		case w != nil:
 			r.banLocked(w)
+			r.denySameLocked(w)
 			r.leaveDoorLocked(w, ReasonDenied, causeDenied)
 		}
 	})
@@ -317,13 +319,19 @@ func (r *room) remove(id, reason string) (removed bool) {
 // kickLocked removes a member that must not come back with the tokens it has.
 func (r *room) kickLocked(m *member, reason string) {
 	r.banLocked(m)
+	r.denySameLocked(m)
 	r.removeLocked(m, ReasonKicked, causeKicked(reason))
 }
 
-// banLocked refuses what m has from now on, also to those who wait with the same join token.
+// banLocked refuses what m has from now on.
 func (r *room) banLocked(m *member) {
+	m.banned = true
 	r.hub.banned.add(m.token, r.hub.opts.Resume)
 	r.hub.tickets.ban(m.ticket)
+}
+
+// denySameLocked turns away those who wait with the join token of m.
+func (r *room) denySameLocked(m *member) {
 	for _, w := range slices.Clone(r.waiting) {
 		if w != m && w.ticket != nil && m.ticket != nil && w.ticket.ID == m.ticket.ID {
 			r.leaveDoorLocked(w, ReasonDenied, causeDenied)
@@ -468,9 +476,6 @@ func (r *room) close(reason Reason, why cause) (had bool) {
 			r.dropLocked(m, reason, why)
 		}
 		for _, w := range slices.Clone(r.waiting) {
-			if w.left != "" {
-				continue // with another one that had the same token
-			}
 			if reason == ReasonRoomClosed {
 				r.banLocked(w)
 			}
@@ -531,9 +536,6 @@ func (r *room) look(m *member) (Member, Room) {
 	defer r.mu.Unlock()
 	return m.info(), r.infoLocked()
 }
-
-// kicked reports whether a member that is gone must not come back.
-func (m *member) kicked() bool { return m.left == ReasonKicked || m.left == ReasonRoomClosed }
 
 // info is the member as the others see it. The caller holds the room's lock.
 func (m *member) info() Member {

@@ -32,6 +32,8 @@ type allocation struct {
 	session *relay.Session
 	token   [8]byte // of the port that was reserved with it; zero when there is none
 
+	active activity
+
 	expires atomic.Int64 // Unix nanoseconds
 	reason  atomic.Pointer[string]
 }
@@ -41,6 +43,7 @@ var (
 	endDeleted  = "the client gave it up"
 	endLost     = "the connection was lost"
 	endLeft     = "the member left"
+	endIdle     = "idle, and the member wanted another one"
 	endShutdown = "the server stops"
 )
 
@@ -95,6 +98,7 @@ func (s *Server) reserve(r *request, q *query) (*allocation, *reply) {
 	a := &allocation{id: l.lastID, key: q.key, username: q.username, user: q.user, client: r.from, transport: s.client(r).Transport(),
 		clientKey: r.key(), conn: r.conn, transaction: q.id,
 		granted: max(q.lifetime(), defaultLifetime), created: time.Now()}
+	a.active.at = a.created
 	a.extend(a.granted)
 	return a, nil
 }

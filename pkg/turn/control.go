@@ -210,6 +210,7 @@ func (s *Server) allocate(r *request, q *query) *reply {
 	if refused != nil {
 		return refused
 	}
+	s.makeRoom(q.user, time.Now())
 	a, refused := s.reserve(r, q)
 	if refused != nil {
 		return refused

@@ -450,6 +450,7 @@ func (s *Server) controlLoop(ctx context.Context) {
 		case r := <-s.strangers:
 			s.handle(r)
 		case now := <-second.C:
+			s.watch(now)
 			s.expire(now)
 		case <-minute.C:
 			s.refreshHost()
