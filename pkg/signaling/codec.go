@@ -125,8 +125,11 @@ type field struct {
 	value json.RawMessage
 }
 
-// maxFields bounds the fields of a message: no type has as many.
-const maxFields = 16
+// maxFields bounds the fields of a message: no type has as many. Nearly all messages have no more than usualFields.
+const (
+	maxFields   = 16
+	usualFields = 3
+)
 
 // split takes a message apart that should be a JSON object. Who sends anything else does not speak the protocol, so nearly all of its errors are
 // fatal. It looks at brackets and strings only, so that a large message costs little before its type is known: valid has the last word.
@@ -137,13 +140,13 @@ func split(raw []byte) (*fields, error) {
 	if tooDeep(raw, MaxDepth) {
 		return nil, malformed("the message is nested more than %d deep", MaxDepth)
 	}
-	notAnObject := malformed("the message is not a JSON object")
-	f := &fields{list: make([]field, 0, maxFields)}
+	f := &fields{list: make([]field, 0, usualFields)}
 	rest, ok := bytes.CutPrefix(trim(raw), []byte("{"))
 	for rest = trim(rest); ok && len(rest) > 0 && rest[0] == '"'; {
 		name, value, after := cutField(rest)
 		if value == nil {
-			return nil, notAnObject
+			ok = false
+			break
 		}
 		if len(f.list) == maxFields {
 			return nil, badMessage("the message has more than %d fields", maxFields)
@@ -154,7 +157,7 @@ func split(raw []byte) (*fields, error) {
 		}
 	}
 	if !ok || string(rest) != "}" {
-		return nil, notAnObject
+		return nil, malformed("the message is not a JSON object")
 	}
 	return f, nil
 }
@@ -176,6 +179,9 @@ func cutField(b []byte) (name string, value, rest []byte) {
 
 // valueEnd is the length of the JSON value that b begins with; what is no JSON has some length, too.
 func valueEnd(b []byte) int {
+	if n := plainString(b); n > 0 {
+		return n
+	}
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -201,7 +207,28 @@ func valueEnd(b []byte) int {
 	return len(b)
 }
 
-func trim(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
+// plainString is the length of a string without escapes, 0 if b does not begin with one.
+func plainString(b []byte) int {
+	if len(b) < 2 || b[0] != '"' {
+		return 0
+	}
+	n := bytes.IndexByte(b[1:], '"')
+	if n < 0 || bytes.IndexByte(b[1:1+n], '\\') >= 0 {
+		return 0
+	}
+	return n + 2
+}
+
+// trim cuts off the space of JSON.
+func trim(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && isSpace(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
