@@ -306,457 +306,460 @@ func pass(d time.Duration) {
 const polite, impolite = "ann", "zed"
 
 func TestNegotiator(t *testing.T) {
-	for name, scene := range map[string]func(*stage){
-		"a newcomer makes the offers": func(s *stage) {
-			s.joined(polite, "bob", "cay")
-			s.wants("bob#1 is connecting", "to bob: bob#1 offer 1", "cay#1 is connecting", "to cay: cay#1 offer 1")
-			s.answers("cay", "yes")
-			s.wants("cay#1 accepts yes")
-			s.state("cay", StateConnected)
-			s.wants("cay#1 is connected")
-			s.n.Handle(&signaling.MemberLeft{Member: "bob"})
-			s.wants("bob#1 closed")
-			pass(time.Hour) // and nothing happens by itself
-		},
-		"who was there waits for an offer": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.wants("bob#1 is connecting")
-			pass(firstOfferTimeout - time.Millisecond)
-			s.offers("bob", "X")
-			s.wants("to bob: bob#1 answer to X")
-			pass(time.Minute)
-			s.comes("bob") // told twice
-		},
-		"but not for ever": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.skip()
-			pass(firstOfferTimeout)
-			s.wants("to bob: bob#1 offer 1")
-		},
-		"candidates go out after their description": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.of("bob").gathers = []string{"c1", "c2"}
-			s.skip()
-			s.offers("bob", "X")
-			s.wants("to bob: bob#1 answer to X", "to bob: candidate c1", "to bob: candidate c2")
-			s.of("bob").peer.Gathered(Candidate{Candidate: "c3"})
-			s.wants("to bob: candidate c3")
-		},
-		"candidates come in": func(s *stage) {
-			s.joined(polite, "bob")
-			s.skip()
-			s.candidate("bob", "early")
-			s.answers("bob", "yes")
-			s.candidate("bob", "c1")
-			s.wants("bob#1 accepts yes", "bob#1 adds c1")
-			s.breaks(errors.New("bad candidate"))
-			s.candidate("bob", "c2")
-			s.wants("bob#1: bad candidate")
-		},
-		"an offer that nobody answers": func(s *stage) {
-			s.joined(polite, "bob")
-			s.skip()
-			for range maxRepeats {
-				pass(answerTimeout)
-				s.wants("to bob: bob#1 offer 1 again")
-			}
-			pass(answerTimeout)
-			s.wants("bob#1 is failed")
-			pass(time.Hour)
-			s.answers("bob", "late")
-			s.wants("bob#1 accepts late", "bob#1 is connecting")
-		},
-		"an offer that nobody answers does not end what works": func(s *stage) {
-			s.connected(polite)
-			s.of("bob").peer.Negotiate()
-			s.wants("to bob: bob#1 offer 2")
-			pass(time.Hour)
-			s.wants("to bob: bob#1 offer 2 again", "to bob: bob#1 offer 2 again", "to bob: bob#1 offer 2 again")
-		},
-		"an answer too many": func(s *stage) {
-			s.connected(polite)
-			s.answers("bob", "yes again")
-		},
-		"first offers meet, the polite one answers on a new connection": func(s *stage) {
-			s.joined(polite, "bob")
-			s.skip()
-			s.offers("bob", "X")
-			s.wants("bob#1 closed", "bob#2 is connecting", "to bob: bob#2 answer to X")
-			s.candidate("bob", "c1")
-			s.wants("bob#2 adds c1")
-			pass(time.Hour)
-		},
-		"first offers meet, the impolite one goes on": func(s *stage) {
-			s.joined(impolite, "bob")
-			s.skip()
-			s.offers("bob", "X")
-			s.candidate("bob", "of X")
-			s.answers("bob", "yes")
-			s.wants("bob#1 accepts yes")
-		},
-		"later offers meet, the polite one makes a new connection": func(s *stage) {
-			s.connected(polite)
-			s.state("bob", StateFailed)
-			s.wants("bob#1 is reconnecting", "to bob: bob#1 offer 2 restart")
-			s.offers("bob", "X")
-			s.wants("to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
-		},
-		"later offers meet, the impolite one goes on": func(s *stage) {
-			s.connected(impolite)
-			s.n.Restart()
-			s.wants("to bob: bob#1 offer 2 restart")
-			s.offers("bob", "X")
-			s.breaks(errors.New("of another generation"))
-			s.candidate("bob", "of X")
-			s.answers("bob", "yes")
-			s.candidate("bob", "c1")
-			s.wants("bob#1 accepts yes", "bob#1 adds c1")
-		},
-		"renewed by the other": func(s *stage) {
-			s.connected(impolite)
-			s.renews("bob")
-			s.wants("bob#1 closed", "bob#2 is connecting")
-			s.offers("bob", "X")
-			s.wants("to bob: bob#2 answer to X")
-		},
-		"renewed by the other, which then says nothing": func(s *stage) {
-			s.connected(polite)
-			s.renews("bob")
-			s.skip()
-			pass(firstOfferTimeout)
-			s.wants("to bob: bob#2 offer 1")
-		},
-		"both renew, the polite one's is dropped": func(s *stage) {
-			s.connected(polite)
-			s.n.Renew()
-			s.wants("to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
-			s.renews("bob")
-			s.offers("bob", "X")
-			s.wants("bob#2 closed", "bob#3 is connecting", "to bob: bob#3 answer to X")
-		},
-		"both renew, the impolite one's stays": func(s *stage) {
-			s.connected(impolite)
-			s.n.Renew()
-			s.skip()
-			s.renews("bob")
-			s.offers("bob", "X")
-			s.answers("bob", "yes")
-			s.wants("bob#2 accepts yes")
-		},
-		"a new connection waits for the first answer to the old one": func(s *stage) {
-			s.joined(polite, "bob")
-			s.skip()
-			s.n.Renew()
-			s.wants()
-			s.answers("bob", "yes")
-			s.wants("bob#1 accepts yes", "to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
-		},
-		"an offer that was sent twice gets two answers": func(s *stage) {
-			s.connected(polite)
-			s.of("bob").peer.Negotiate()
-			s.skip()
-			pass(answerTimeout)
-			s.answers("bob", "yes")
-			s.n.Restart()
-			s.wants("to bob: bob#1 offer 2 again", "bob#1 accepts yes", "to bob: bob#1 offer 3 restart")
-			s.answers("bob", "yes to the copy")
-			s.wants()
-			s.answers("bob", "yes to the restart")
-			s.wants("bob#1 accepts yes to the restart")
-		},
-		"what the other side said before it heard of the new connection": func(s *stage) {
-			s.joined(polite, "bob")
-			s.answers("bob", `o=- 1 1\r\n`)
-			s.n.Restart()
-			s.skip()
-			s.n.Renew()
-			s.wants("to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
-			s.answers("bob", `o=- 1 2\r\n`)
-			s.offers("bob", `o=- 1 3\r\n`)
-			s.n.Renew() // waits for the answer to the first one
-			s.wants()
-			s.answers("bob", `o=- 2 1`)
-			s.wants("bob#2 accepts o=- 2 1", "to bob: renew", "bob#2 closed", "bob#3 is connecting", "to bob: bob#3 offer 1")
-		},
-		"a failed connection is restarted, less and less often": func(s *stage) {
-			s.connected(polite)
-			for i, delay := range restartDelays {
-				s.state("bob", StateFailed)
-				s.skip()
-				pass(delay - time.Millisecond)
-				s.skip()
-				pass(time.Millisecond)
-				if delay > 0 {
-					s.wants(fmt.Sprintf("to bob: bob#1 offer %d restart", i+2))
-				}
-				s.answers("bob", "yes")
-				s.state("bob", StateConnecting)
-				s.skip()
-			}
-			s.state("bob", StateFailed)
-			s.wants("bob#1 is failed")
-			s.n.Restart()
-			s.wants("bob#1 is reconnecting", "to bob: bob#1 offer 6 restart")
-			s.answers("bob", "yes")
-			s.state("bob", StateFailed)
-			s.wants("bob#1 accepts yes", "to bob: bob#1 offer 7 restart")
-		},
-		"a connection that stands has all its restarts again": func(s *stage) {
-			s.connected(polite)
-			for i := range 2 * len(restartDelays) {
-				s.state("bob", StateFailed)
-				s.wants("bob#1 is reconnecting", fmt.Sprintf("to bob: bob#1 offer %d restart", i+2))
-				s.answers("bob", "yes")
-				s.state("bob", StateConnected)
-				s.wants("bob#1 accepts yes", "bob#1 is connected")
-			}
-		},
-		"disconnected, the impolite one restarts after a while": func(s *stage) {
-			s.connected(impolite)
-			s.state("bob", StateDisconnected)
-			s.wants("bob#1 is reconnecting")
-			pass(disconnectedGrace - time.Millisecond)
-			s.wants()
-			pass(time.Millisecond)
-			s.wants("to bob: bob#1 offer 2 restart")
-		},
-		"disconnected, the polite one leaves that to the other": func(s *stage) {
-			s.connected(polite)
-			s.state("bob", StateDisconnected)
-			s.wants("bob#1 is reconnecting")
-			pass(time.Minute)
-			s.offers("bob", "X")
-			s.wants("to bob: bob#1 answer to X")
-		},
-		"disconnected for a moment": func(s *stage) {
-			s.connected(impolite)
-			s.state("bob", StateDisconnected)
-			pass(disconnectedGrace / 2)
-			s.state("bob", StateConnected)
-			s.wants("bob#1 is reconnecting", "bob#1 is connected")
-			pass(time.Minute)
-		},
-		"a restart with an old credential asks for a fresh one": func(s *stage) {
-			s.connected(polite)
-			pass(time.Hour - time.Minute + time.Second)
-			s.state("bob", StateFailed)
-			s.n.Restart()
-			s.wants("bob#1 is reconnecting", "asks for ICE servers")
-			s.ice(3600)
-			s.wants("bob#1 configure 1", "to bob: bob#1 offer 2 restart", "to bob: bob#1 offer 2 restart again")
-		},
-		"an answer about ICE servers that does not come": func(s *stage) {
-			s.connected(polite)
-			s.ice(1)
-			pass(time.Second)
-			s.skip()
-			s.state("bob", StateFailed)
-			s.wants("bob#1 is reconnecting", "asks for ICE servers")
-			pass(refreshTimeout)
-			s.wants("reconnects", "to bob: bob#1 offer 2 restart")
-		},
-		"who waits for ICE servers and is replaced is not restarted": func(s *stage) {
-			s.connected(polite)
-			pass(time.Hour)
-			s.state("bob", StateFailed)
-			s.renews("bob")
-			s.skip()
-			s.ice(3600)
-			s.wants()
-		},
-		"fresh ICE servers give what has failed another try": func(s *stage) {
-			s.joined(polite, "bob")
-			pass((maxRepeats + 1) * answerTimeout)
-			s.skip()
-			s.ice(3600)
-			s.wants("bob#1 configure 1", "bob#1 is connecting", "to bob: bob#1 offer 1 again")
-		},
-		"fresh ICE servers restart nothing else": func(s *stage) {
-			s.connected(polite)
-			s.ice(3600)
-			s.wants("bob#1 configure 1")
-		},
-		"a restart in the middle of an offer follows the answer": func(s *stage) {
-			s.joined(polite, "bob")
-			s.skip()
-			s.n.Restart()
-			s.wants("to bob: bob#1 offer 1 again")
-			s.answers("bob", "yes")
-			s.wants("bob#1 accepts yes", "to bob: bob#1 offer 2 restart")
-			s.answers("bob", "yes to the copy")
-			s.answers("bob", "yes")
-			s.wants("bob#1 accepts yes")
-		},
-		"a restart of who waits for the first offer makes it": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.n.Restart()
-			s.wants("bob#1 is connecting", "to bob: bob#1 offer 1")
-			pass(firstOfferTimeout)
-		},
-		"a resumed seat keeps its connections": func(s *stage) {
-			s.joined(polite, "bob", "cay", "dan")
-			for _, id := range []string{"bob", "cay", "dan"} {
-				s.answers(id, "yes")
-				s.state(id, StateConnected)
-			}
-			s.state("cay", StateDisconnected)
-			s.skip()
-			s.joined(polite, "bob", "cay", "eve")
-			s.wants("dan#1 closed", "to cay: cay#1 offer 2 restart", "eve#1 is connecting", "to eve: eve#1 offer 1")
-		},
-		"a resumed seat waits for what is on its way": func(s *stage) {
-			s.joined(polite, "bob")
-			s.comes("cay")
-			s.skip()
-			s.joined(polite, "bob", "cay")
-			s.wants()
-			s.answers("bob", "yes")
-			s.offers("cay", "X")
-			s.wants("bob#1 accepts yes", "to bob: bob#1 offer 2 restart", "to cay: cay#1 answer to X")
-		},
-		"a new seat begins anew": func(s *stage) {
-			s.connected(impolite)
-			s.joined(polite, "bob")
-			s.wants("bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
-			s.offers("bob", "X") // and is the polite one now
-			s.wants("bob#2 closed", "bob#3 is connecting", "to bob: bob#3 answer to X")
-		},
-		"a first offer that cannot be answered": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.of("bob")
-			s.breaks(errors.New("bad offer"))
-			s.offers("bob", "X")
-			s.wants("bob#1 is connecting", "bob#1: bad offer", "bob#1 closed", "bob#2 is connecting")
-			s.offers("bob", "X again")
-			s.wants("to bob: bob#2 answer to X again")
-		},
-		"a later offer that cannot be answered": func(s *stage) {
-			s.connected(polite)
-			s.breaks(errors.New("bad offer"))
-			s.offers("bob", "X")
-			s.wants("bob#1: bad offer", "to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
-		},
-		"an answer that cannot be accepted": func(s *stage) {
-			s.joined(polite, "bob")
-			s.skip()
-			s.breaks(errors.New("bad answer"))
-			s.answers("bob", "X")
-			s.wants("bob#1: bad answer")
-			pass(answerTimeout)
-			s.wants("to bob: bob#1 offer 1 again")
-		},
-		"an offer that cannot be made": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.skip()
-			s.breaks(errors.New("no offer"))
-			pass(firstOfferTimeout)
-			s.wants("bob#1: no offer", "bob#1 is failed")
-		},
-		"a connection that cannot be made": func(s *stage) {
-			s.breaks(errors.New("no ports"))
-			s.joined(polite, "bob")
-			s.wants("bob: connect: no ports")
-			s.offers("bob", "X")
-			s.n.Handle(&signaling.MemberLeft{Member: "bob"})
-		},
-		"something is added": func(s *stage) {
-			s.connected(polite)
-			s.of("bob").peer.Negotiate()
-			s.wants("to bob: bob#1 offer 2")
-			s.of("bob").peer.Negotiate()
-			s.wants()
-			s.answers("bob", "yes")
-			s.wants("bob#1 accepts yes", "to bob: bob#1 offer 3")
-			s.answers("bob", "yes")
-			s.wants("bob#1 accepts yes")
-		},
-		"something is added before there was an offer": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.of("bob").peer.Negotiate()
-			s.wants("bob#1 is connecting")
-			s.offers("bob", "X")
-			s.wants("to bob: bob#1 answer to X", "to bob: bob#1 offer 1")
-		},
-		"something is added that the first offer has": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			s.of("bob").peer.Negotiate()
-			s.skip()
-			pass(firstOfferTimeout)
-			s.wants("to bob: bob#1 offer 1")
-			s.answers("bob", "yes")
-			s.wants("bob#1 accepts yes")
-		},
-		"signals that make no sense": func(s *stage) {
-			s.connected(polite)
-			for _, raw := range []string{`null`, `{}`, `{"candidate":null}`, `{"description":null}`, `{"chat":"hello"}`, `{"renew":false}`} {
-				s.says("bob", raw)
-			}
-			s.offers("stranger", "X")
-			s.wants()
-			s.says("bob", `"hello"`)
-			s.wants("bob#1: signal: json: cannot unmarshal string into Go value of type client.signalData")
-			s.says("bob", `{"description":{"type":"pranswer","sdp":"X"}}`)
-			s.wants(`bob#1: a description of type "pranswer"`)
-		},
-		"a signal that does not go out": func(s *stage) {
-			s.fill(true)
-			s.joined(polite, "bob")
-			s.wants("bob#1 is connecting", "bob#1: "+errFull.Error())
-			s.fill(false)
-			pass(answerTimeout)
-			s.wants("to bob: bob#1 offer 1 again")
-		},
-		"more candidates than there can be": func(s *stage) {
-			s.joined(polite)
-			s.comes("bob")
-			c := s.of("bob")
-			for i := range maxNotes + 2 {
-				c.gathers = append(c.gathers, fmt.Sprint(i))
-			}
-			s.offers("bob", "X")
-			synctest.Wait()
-			s.mu.Lock()
-			last := s.trace[len(s.trace)-2:]
-			want := []string{fmt.Sprintf("to bob: candidate %d", maxNotes-1), "bob#1: 258 candidates at once are too many, dropped 2"}
-			if len(s.trace) != maxNotes+3 || !slices.Equal(last, want) {
-				s.t.Errorf("%d lines, the last are %q", len(s.trace), last)
-			}
-			s.trace = nil
-			s.mu.Unlock()
-		},
-		"what a closed connection still tells is of no interest": func(s *stage) {
-			s.connected(polite)
-			old := s.of("bob")
-			s.renews("bob")
-			s.skip()
-			old.peer.Gathered(Candidate{Candidate: "old"})
-			old.peer.StateChanged(StateClosed)
-			old.peer.Negotiate()
-			s.wants()
-		},
-		"the end": func(s *stage) {
-			s.connected(polite)
-			pass(time.Hour)
-			s.state("bob", StateFailed)
-			s.skip()
-			s.n.Close()
-			s.wants("bob#1 closed")
-			s.n.Close()
-			s.joined("late", "bob")
-			s.n.Renew()
-			pass(time.Hour)
-		},
-	} {
+	for name, scene := range scenes {
 		t.Run(name, func(t *testing.T) { perform(t, scene) })
 	}
+}
+
+// scenes are what a negotiator lives through.
+var scenes = map[string]func(*stage){
+	"a newcomer makes the offers": func(s *stage) {
+		s.joined(polite, "bob", "cay")
+		s.wants("bob#1 is connecting", "to bob: bob#1 offer 1", "cay#1 is connecting", "to cay: cay#1 offer 1")
+		s.answers("cay", "yes")
+		s.wants("cay#1 accepts yes")
+		s.state("cay", StateConnected)
+		s.wants("cay#1 is connected")
+		s.n.Handle(&signaling.MemberLeft{Member: "bob"})
+		s.wants("bob#1 closed")
+		pass(time.Hour) // and nothing happens by itself
+	},
+	"who was there waits for an offer": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.wants("bob#1 is connecting")
+		pass(firstOfferTimeout - time.Millisecond)
+		s.offers("bob", "X")
+		s.wants("to bob: bob#1 answer to X")
+		pass(time.Minute)
+		s.comes("bob") // told twice
+	},
+	"but not for ever": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.skip()
+		pass(firstOfferTimeout)
+		s.wants("to bob: bob#1 offer 1")
+	},
+	"candidates go out after their description": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.of("bob").gathers = []string{"c1", "c2"}
+		s.skip()
+		s.offers("bob", "X")
+		s.wants("to bob: bob#1 answer to X", "to bob: candidate c1", "to bob: candidate c2")
+		s.of("bob").peer.Gathered(Candidate{Candidate: "c3"})
+		s.wants("to bob: candidate c3")
+	},
+	"candidates come in": func(s *stage) {
+		s.joined(polite, "bob")
+		s.skip()
+		s.candidate("bob", "early")
+		s.answers("bob", "yes")
+		s.candidate("bob", "c1")
+		s.wants("bob#1 accepts yes", "bob#1 adds c1")
+		s.breaks(errors.New("bad candidate"))
+		s.candidate("bob", "c2")
+		s.wants("bob#1: bad candidate")
+	},
+	"an offer that nobody answers": func(s *stage) {
+		s.joined(polite, "bob")
+		s.skip()
+		for range maxRepeats {
+			pass(answerTimeout)
+			s.wants("to bob: bob#1 offer 1 again")
+		}
+		pass(answerTimeout)
+		s.wants("bob#1 is failed")
+		pass(time.Hour)
+		s.answers("bob", "late")
+		s.wants("bob#1 accepts late", "bob#1 is connecting")
+	},
+	"an offer that nobody answers does not end what works": func(s *stage) {
+		s.connected(polite)
+		s.of("bob").peer.Negotiate()
+		s.wants("to bob: bob#1 offer 2")
+		pass(time.Hour)
+		s.wants("to bob: bob#1 offer 2 again", "to bob: bob#1 offer 2 again", "to bob: bob#1 offer 2 again")
+	},
+	"an answer too many": func(s *stage) {
+		s.connected(polite)
+		s.answers("bob", "yes again")
+	},
+	"first offers meet, the polite one answers on a new connection": func(s *stage) {
+		s.joined(polite, "bob")
+		s.skip()
+		s.offers("bob", "X")
+		s.wants("bob#1 closed", "bob#2 is connecting", "to bob: bob#2 answer to X")
+		s.candidate("bob", "c1")
+		s.wants("bob#2 adds c1")
+		pass(time.Hour)
+	},
+	"first offers meet, the impolite one goes on": func(s *stage) {
+		s.joined(impolite, "bob")
+		s.skip()
+		s.offers("bob", "X")
+		s.candidate("bob", "of X")
+		s.answers("bob", "yes")
+		s.wants("bob#1 accepts yes")
+	},
+	"later offers meet, the polite one makes a new connection": func(s *stage) {
+		s.connected(polite)
+		s.state("bob", StateFailed)
+		s.wants("bob#1 is reconnecting", "to bob: bob#1 offer 2 restart")
+		s.offers("bob", "X")
+		s.wants("to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
+	},
+	"later offers meet, the impolite one goes on": func(s *stage) {
+		s.connected(impolite)
+		s.n.Restart()
+		s.wants("to bob: bob#1 offer 2 restart")
+		s.offers("bob", "X")
+		s.breaks(errors.New("of another generation"))
+		s.candidate("bob", "of X")
+		s.answers("bob", "yes")
+		s.candidate("bob", "c1")
+		s.wants("bob#1 accepts yes", "bob#1 adds c1")
+	},
+	"renewed by the other": func(s *stage) {
+		s.connected(impolite)
+		s.renews("bob")
+		s.wants("bob#1 closed", "bob#2 is connecting")
+		s.offers("bob", "X")
+		s.wants("to bob: bob#2 answer to X")
+	},
+	"renewed by the other, which then says nothing": func(s *stage) {
+		s.connected(polite)
+		s.renews("bob")
+		s.skip()
+		pass(firstOfferTimeout)
+		s.wants("to bob: bob#2 offer 1")
+	},
+	"both renew, the polite one's is dropped": func(s *stage) {
+		s.connected(polite)
+		s.n.Renew()
+		s.wants("to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
+		s.renews("bob")
+		s.offers("bob", "X")
+		s.wants("bob#2 closed", "bob#3 is connecting", "to bob: bob#3 answer to X")
+	},
+	"both renew, the impolite one's stays": func(s *stage) {
+		s.connected(impolite)
+		s.n.Renew()
+		s.skip()
+		s.renews("bob")
+		s.offers("bob", "X")
+		s.answers("bob", "yes")
+		s.wants("bob#2 accepts yes")
+	},
+	"a new connection waits for the first answer to the old one": func(s *stage) {
+		s.joined(polite, "bob")
+		s.skip()
+		s.n.Renew()
+		s.wants()
+		s.answers("bob", "yes")
+		s.wants("bob#1 accepts yes", "to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
+	},
+	"an offer that was sent twice gets two answers": func(s *stage) {
+		s.connected(polite)
+		s.of("bob").peer.Negotiate()
+		s.skip()
+		pass(answerTimeout)
+		s.answers("bob", "yes")
+		s.n.Restart()
+		s.wants("to bob: bob#1 offer 2 again", "bob#1 accepts yes", "to bob: bob#1 offer 3 restart")
+		s.answers("bob", "yes to the copy")
+		s.wants()
+		s.answers("bob", "yes to the restart")
+		s.wants("bob#1 accepts yes to the restart")
+	},
+	"what the other side said before it heard of the new connection": func(s *stage) {
+		s.joined(polite, "bob")
+		s.answers("bob", `o=- 1 1\r\n`)
+		s.n.Restart()
+		s.skip()
+		s.n.Renew()
+		s.wants("to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
+		s.answers("bob", `o=- 1 2\r\n`)
+		s.offers("bob", `o=- 1 3\r\n`)
+		s.n.Renew() // waits for the answer to the first one
+		s.wants()
+		s.answers("bob", `o=- 2 1`)
+		s.wants("bob#2 accepts o=- 2 1", "to bob: renew", "bob#2 closed", "bob#3 is connecting", "to bob: bob#3 offer 1")
+	},
+	"a failed connection is restarted, less and less often": func(s *stage) {
+		s.connected(polite)
+		for i, delay := range restartDelays {
+			s.state("bob", StateFailed)
+			s.skip()
+			pass(delay - time.Millisecond)
+			s.skip()
+			pass(time.Millisecond)
+			if delay > 0 {
+				s.wants(fmt.Sprintf("to bob: bob#1 offer %d restart", i+2))
+			}
+			s.answers("bob", "yes")
+			s.state("bob", StateConnecting)
+			s.skip()
+		}
+		s.state("bob", StateFailed)
+		s.wants("bob#1 is failed")
+		s.n.Restart()
+		s.wants("bob#1 is reconnecting", "to bob: bob#1 offer 6 restart")
+		s.answers("bob", "yes")
+		s.state("bob", StateFailed)
+		s.wants("bob#1 accepts yes", "to bob: bob#1 offer 7 restart")
+	},
+	"a connection that stands has all its restarts again": func(s *stage) {
+		s.connected(polite)
+		for i := range 2 * len(restartDelays) {
+			s.state("bob", StateFailed)
+			s.wants("bob#1 is reconnecting", fmt.Sprintf("to bob: bob#1 offer %d restart", i+2))
+			s.answers("bob", "yes")
+			s.state("bob", StateConnected)
+			s.wants("bob#1 accepts yes", "bob#1 is connected")
+		}
+	},
+	"disconnected, the impolite one restarts after a while": func(s *stage) {
+		s.connected(impolite)
+		s.state("bob", StateDisconnected)
+		s.wants("bob#1 is reconnecting")
+		pass(disconnectedGrace - time.Millisecond)
+		s.wants()
+		pass(time.Millisecond)
+		s.wants("to bob: bob#1 offer 2 restart")
+	},
+	"disconnected, the polite one leaves that to the other": func(s *stage) {
+		s.connected(polite)
+		s.state("bob", StateDisconnected)
+		s.wants("bob#1 is reconnecting")
+		pass(time.Minute)
+		s.offers("bob", "X")
+		s.wants("to bob: bob#1 answer to X")
+	},
+	"disconnected for a moment": func(s *stage) {
+		s.connected(impolite)
+		s.state("bob", StateDisconnected)
+		pass(disconnectedGrace / 2)
+		s.state("bob", StateConnected)
+		s.wants("bob#1 is reconnecting", "bob#1 is connected")
+		pass(time.Minute)
+	},
+	"a restart with an old credential asks for a fresh one": func(s *stage) {
+		s.connected(polite)
+		pass(time.Hour - time.Minute + time.Second)
+		s.state("bob", StateFailed)
+		s.n.Restart()
+		s.wants("bob#1 is reconnecting", "asks for ICE servers")
+		s.ice(3600)
+		s.wants("bob#1 configure 1", "to bob: bob#1 offer 2 restart", "to bob: bob#1 offer 2 restart again")
+	},
+	"an answer about ICE servers that does not come": func(s *stage) {
+		s.connected(polite)
+		s.ice(1)
+		pass(time.Second)
+		s.skip()
+		s.state("bob", StateFailed)
+		s.wants("bob#1 is reconnecting", "asks for ICE servers")
+		pass(refreshTimeout)
+		s.wants("reconnects", "to bob: bob#1 offer 2 restart")
+	},
+	"who waits for ICE servers and is replaced is not restarted": func(s *stage) {
+		s.connected(polite)
+		pass(time.Hour)
+		s.state("bob", StateFailed)
+		s.renews("bob")
+		s.skip()
+		s.ice(3600)
+		s.wants()
+	},
+	"fresh ICE servers give what has failed another try": func(s *stage) {
+		s.joined(polite, "bob")
+		pass((maxRepeats + 1) * answerTimeout)
+		s.skip()
+		s.ice(3600)
+		s.wants("bob#1 configure 1", "bob#1 is connecting", "to bob: bob#1 offer 1 again")
+	},
+	"fresh ICE servers restart nothing else": func(s *stage) {
+		s.connected(polite)
+		s.ice(3600)
+		s.wants("bob#1 configure 1")
+	},
+	"a restart in the middle of an offer follows the answer": func(s *stage) {
+		s.joined(polite, "bob")
+		s.skip()
+		s.n.Restart()
+		s.wants("to bob: bob#1 offer 1 again")
+		s.answers("bob", "yes")
+		s.wants("bob#1 accepts yes", "to bob: bob#1 offer 2 restart")
+		s.answers("bob", "yes to the copy")
+		s.answers("bob", "yes")
+		s.wants("bob#1 accepts yes")
+	},
+	"a restart of who waits for the first offer makes it": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.n.Restart()
+		s.wants("bob#1 is connecting", "to bob: bob#1 offer 1")
+		pass(firstOfferTimeout)
+	},
+	"a resumed seat keeps its connections": func(s *stage) {
+		s.joined(polite, "bob", "cay", "dan")
+		for _, id := range []string{"bob", "cay", "dan"} {
+			s.answers(id, "yes")
+			s.state(id, StateConnected)
+		}
+		s.state("cay", StateDisconnected)
+		s.skip()
+		s.joined(polite, "bob", "cay", "eve")
+		s.wants("dan#1 closed", "to cay: cay#1 offer 2 restart", "eve#1 is connecting", "to eve: eve#1 offer 1")
+	},
+	"a resumed seat waits for what is on its way": func(s *stage) {
+		s.joined(polite, "bob")
+		s.comes("cay")
+		s.skip()
+		s.joined(polite, "bob", "cay")
+		s.wants()
+		s.answers("bob", "yes")
+		s.offers("cay", "X")
+		s.wants("bob#1 accepts yes", "to bob: bob#1 offer 2 restart", "to cay: cay#1 answer to X")
+	},
+	"a new seat begins anew": func(s *stage) {
+		s.connected(impolite)
+		s.joined(polite, "bob")
+		s.wants("bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
+		s.offers("bob", "X") // and is the polite one now
+		s.wants("bob#2 closed", "bob#3 is connecting", "to bob: bob#3 answer to X")
+	},
+	"a first offer that cannot be answered": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.of("bob")
+		s.breaks(errors.New("bad offer"))
+		s.offers("bob", "X")
+		s.wants("bob#1 is connecting", "bob#1: bad offer", "bob#1 closed", "bob#2 is connecting")
+		s.offers("bob", "X again")
+		s.wants("to bob: bob#2 answer to X again")
+	},
+	"a later offer that cannot be answered": func(s *stage) {
+		s.connected(polite)
+		s.breaks(errors.New("bad offer"))
+		s.offers("bob", "X")
+		s.wants("bob#1: bad offer", "to bob: renew", "bob#1 closed", "bob#2 is connecting", "to bob: bob#2 offer 1")
+	},
+	"an answer that cannot be accepted": func(s *stage) {
+		s.joined(polite, "bob")
+		s.skip()
+		s.breaks(errors.New("bad answer"))
+		s.answers("bob", "X")
+		s.wants("bob#1: bad answer")
+		pass(answerTimeout)
+		s.wants("to bob: bob#1 offer 1 again")
+	},
+	"an offer that cannot be made": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.skip()
+		s.breaks(errors.New("no offer"))
+		pass(firstOfferTimeout)
+		s.wants("bob#1: no offer", "bob#1 is failed")
+	},
+	"a connection that cannot be made": func(s *stage) {
+		s.breaks(errors.New("no ports"))
+		s.joined(polite, "bob")
+		s.wants("bob: connect: no ports")
+		s.offers("bob", "X")
+		s.n.Handle(&signaling.MemberLeft{Member: "bob"})
+	},
+	"something is added": func(s *stage) {
+		s.connected(polite)
+		s.of("bob").peer.Negotiate()
+		s.wants("to bob: bob#1 offer 2")
+		s.of("bob").peer.Negotiate()
+		s.wants()
+		s.answers("bob", "yes")
+		s.wants("bob#1 accepts yes", "to bob: bob#1 offer 3")
+		s.answers("bob", "yes")
+		s.wants("bob#1 accepts yes")
+	},
+	"something is added before there was an offer": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.of("bob").peer.Negotiate()
+		s.wants("bob#1 is connecting")
+		s.offers("bob", "X")
+		s.wants("to bob: bob#1 answer to X", "to bob: bob#1 offer 1")
+	},
+	"something is added that the first offer has": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		s.of("bob").peer.Negotiate()
+		s.skip()
+		pass(firstOfferTimeout)
+		s.wants("to bob: bob#1 offer 1")
+		s.answers("bob", "yes")
+		s.wants("bob#1 accepts yes")
+	},
+	"signals that make no sense": func(s *stage) {
+		s.connected(polite)
+		for _, raw := range []string{`null`, `{}`, `{"candidate":null}`, `{"description":null}`, `{"chat":"hello"}`, `{"renew":false}`} {
+			s.says("bob", raw)
+		}
+		s.offers("stranger", "X")
+		s.wants()
+		s.says("bob", `"hello"`)
+		s.wants("bob#1: signal: json: cannot unmarshal string into Go value of type client.signalData")
+		s.says("bob", `{"description":{"type":"pranswer","sdp":"X"}}`)
+		s.wants(`bob#1: a description of type "pranswer"`)
+	},
+	"a signal that does not go out": func(s *stage) {
+		s.fill(true)
+		s.joined(polite, "bob")
+		s.wants("bob#1 is connecting", "bob#1: "+errFull.Error())
+		s.fill(false)
+		pass(answerTimeout)
+		s.wants("to bob: bob#1 offer 1 again")
+	},
+	"more candidates than there can be": func(s *stage) {
+		s.joined(polite)
+		s.comes("bob")
+		c := s.of("bob")
+		for i := range maxNotes + 2 {
+			c.gathers = append(c.gathers, fmt.Sprint(i))
+		}
+		s.offers("bob", "X")
+		synctest.Wait()
+		s.mu.Lock()
+		last := s.trace[len(s.trace)-2:]
+		want := []string{fmt.Sprintf("to bob: candidate %d", maxNotes-1), "bob#1: 258 candidates at once are too many, dropped 2"}
+		if len(s.trace) != maxNotes+3 || !slices.Equal(last, want) {
+			s.t.Errorf("%d lines, the last are %q", len(s.trace), last)
+		}
+		s.trace = nil
+		s.mu.Unlock()
+	},
+	"what a closed connection still tells is of no interest": func(s *stage) {
+		s.connected(polite)
+		old := s.of("bob")
+		s.renews("bob")
+		s.skip()
+		old.peer.Gathered(Candidate{Candidate: "old"})
+		old.peer.StateChanged(StateClosed)
+		old.peer.Negotiate()
+		s.wants()
+	},
+	"the end": func(s *stage) {
+		s.connected(polite)
+		pass(time.Hour)
+		s.state("bob", StateFailed)
+		s.skip()
+		s.n.Close()
+		s.wants("bob#1 closed")
+		s.n.Close()
+		s.joined("late", "bob")
+		s.n.Renew()
+		pass(time.Hour)
+	},
 }
 
 // TestNegotiatorsAgree lets two Negotiators talk over a slow line, where all that may happen does at any time. When it is quiet again both

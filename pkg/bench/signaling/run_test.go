@@ -337,7 +337,7 @@ func TestRunProgress(t *testing.T) {
 
 // TestBeat lets each member of PeerJS say in its turn that it is there.
 func TestBeat(t *testing.T) {
-	f := &fake{}
+	f := &fake{beats: make(chan struct{}, 1)}
 	c := fakeServer(t, f)
 	c.protocol, c.URL.Path, c.Rooms, c.Members = peerjs{}, "/peerjs", 1, 1
 	w := newCrowd(&c)
@@ -349,17 +349,10 @@ func TestBeat(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.beat(ctx) }()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		f.mu.Lock()
-		beats := f.beats
-		f.mu.Unlock()
-		if beats > 0 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Error("no beat")
-			break
-		}
+	select {
+	case <-f.beats:
+	case <-time.After(patience):
+		t.Error("no beat")
 	}
 	cancel()
 	if err := <-done; err != nil {

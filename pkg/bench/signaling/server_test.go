@@ -34,12 +34,13 @@ type fake struct {
 	faults
 	t *testing.T
 
+	beats chan struct{} // gets one for a heartbeat, if it has room
+
 	mu       sync.Mutex
 	rooms    map[string][]*seat
 	tokens   []string
 	joined   int
 	messages int
-	beats    int
 	left     int
 }
 
@@ -147,9 +148,10 @@ func (f *fake) handle(s *seat, number int) bool {
 	case "CANDIDATE":
 		f.relay(s, func(o *seat) bool { return o.id == m.Dst }, map[string]any{"type": "CANDIDATE", "src": s.id, "dst": m.Dst, "payload": m.Payload})
 	case "HEARTBEAT":
-		f.mu.Lock()
-		f.beats++
-		f.mu.Unlock()
+		select {
+		case f.beats <- struct{}{}:
+		default:
+		}
 	case "leave":
 		f.mu.Lock()
 		f.left++
