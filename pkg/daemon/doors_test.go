@@ -112,6 +112,36 @@ func TestJoinTokens(t *testing.T) {
 	}
 }
 
+// TestGuideInTokenMode does not send people to a page that lets nobody in.
+func TestGuideInTokenMode(t *testing.T) {
+	r := start(t, "signaling.auth", "token")
+	var guide strings.Builder
+	if err := r.WriteGuide(&guide); err != nil || !strings.Contains(guide.String(), "maitred token --room NAME --link") || strings.Contains(guide.String(), "two tabs") {
+		t.Errorf("%v:\n%s", err, &guide)
+	}
+}
+
+// TestWrongTokensPerAddress: who guesses is not heard any more, on whichever route.
+func TestWrongTokensPerAddress(t *testing.T) {
+	r := start(t, "signaling.limits.failed_tokens_per_ip", "2")
+	good := r.mint(`{"room":"blue"}`)
+	ask := func(token string, want int) {
+		t.Helper()
+		if status, body := request(t, http.MethodPost, r.page("/api/v1/ice-servers"), token, ""); status != want {
+			t.Errorf("%d %s, want %d", status, body, want)
+		}
+	}
+	ask(good, http.StatusOK)
+	ask("a.b.c", http.StatusUnauthorized)
+	ask("a.b.c", http.StatusUnauthorized)
+	ask(good, http.StatusUnauthorized)
+	m := r.connect()
+	m.send(fmt.Sprintf(`{"type":"join","room":"blue","name":"x","token":%q}`, good))
+	if e := m.expect("error"); e.Code != "rate_limited" {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestServerAPI speaks to a room and closes it.
 func TestServerAPI(t *testing.T) {
 	r := start(t)

@@ -63,12 +63,14 @@ func (d *Daemon) pageLines(line func(what, value string)) {
 	if a := d.http.Addr(); a.IsValid() {
 		clear = "http://" + net.JoinHostPort(pageHost(a), strconv.Itoa(int(a.Port()))) + "/"
 	}
+	open := "Open in two tabs"
 	if d.config.Signaling.Auth == authToken {
+		open = "Page"
 		line("Invite somebody", "maitred token --room NAME --link (nobody enters without a token: signaling.auth)")
 	}
 	if d.certificate == nil {
 		if clear != "" {
-			line("Open in two tabs", clear)
+			line(open, clear)
 			line("", "(from other machines browsers give camera and microphone only to https pages: set domain or tls.self_signed, or put a proxy with TLS in front)")
 		}
 		return
