@@ -153,7 +153,7 @@ var examples = map[string][3]string{
 	"signaling.limits.attempts":                {"1", "2", "3"},
 	"signaling.limits.waiting":                 {"1", "2", "3"},
 	"signaling.limits.tokens":                  {"1", "2", "3"},
-	"webhooks.url":                             {"https://a.example/hook", "http://127.0.0.1:8090/?x=y", "http://[::1]/"},
+	"webhooks.url":                             {"https://a.example/hook", "http://127.0.0.1:8090/x", "http://[::1]/"},
 	"webhooks.secret":                          {"file-secret-0123456789", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", "flag-secret-0123456789"},
 	"webhooks.queue":                           {"1", "2", "3"},
 	"webhooks.timeout":                         {"1s", "1m", "100ms"},

@@ -494,7 +494,8 @@ func httpsURL() kind[string] {
 	})
 }
 
-// webhookURL is where events are sent to, or nothing. What stands before the @ of a URL would be shown with the configuration.
+// webhookURL is where events are sent to, or nothing. What stands before the @ of a URL would be shown with the configuration; its query, which
+// may be a secret as well, is not.
 func webhookURL() kind[string] {
 	return checked("a URL that begins with https:// or http://", func(s string) error {
 		if s == "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -45,6 +46,9 @@ func (l *loader) report(cfg *Config) *Report {
 			text = "(none)"
 		case k.Secret:
 			text = "(hidden)"
+		}
+		if address, query, _ := strings.Cut(text, "?"); k.Name == "webhooks.url" && query != "" {
+			text = address + "?…"
 		}
 		if k.Name == "turn.external_ip" && len(cfg.TURN.ExternalIP) == 0 {
 			text = "auto"

@@ -148,3 +148,12 @@ func TestReport(t *testing.T) {
 		t.Errorf("no external address reads %q", v.Text)
 	}
 }
+
+// TestWebhookQueryIsNotShown: what is behind the question mark may be a secret.
+func TestWebhookQueryIsNotShown(t *testing.T) {
+	const url = "https://a.example/hook?key=sesame"
+	cfg, report := mustLoad(t, Options{Env: []string{"MAITRED_WEBHOOKS_URL=" + url, "MAITRED_WEBHOOKS_SECRET=0123456789abcdef"}})
+	if v := value(t, report, "webhooks.url"); cfg.Webhooks.URL != url || v.Text != "https://a.example/hook?…" {
+		t.Errorf("%q is shown as %q", cfg.Webhooks.URL, v.Text)
+	}
+}

@@ -389,6 +389,7 @@ func TestBansAreSwept(t *testing.T) {
 		b.add(fmt.Sprint("old", i), time.Second)
 		b.until[fmt.Sprint("old", i)] = time.Now().Add(-time.Second)
 	}
+	b.sweepAt = time.Time{}
 	b.add("new", time.Second)
 	if len(b.until) != 1 || !b.has("new") || b.has("old99") {
 		t.Errorf("banned: %v", b.until)
