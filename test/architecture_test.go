@@ -36,7 +36,7 @@ var siblings = map[string][]string{
 	"pkg/ingress":     {},
 	"pkg/relay":       {"pkg/udpio"},
 	"pkg/turn":        {"pkg/relay", "pkg/udpio", "pkg/credential", "pkg/ingress"},
-	"pkg/signaling":   {"pkg/credential", "pkg/cluster", "pkg/token"},
+	"pkg/signaling":   {"pkg/credential", "pkg/cluster", "pkg/token", "pkg/udpio"},
 	"pkg/cluster":     {},
 	"pkg/httpd":       {"web", "docs", "pkg/ingress"},
 	"pkg/icecheck":    {},
@@ -61,6 +61,7 @@ var outside = []struct {
 	{"github.com/pion/turn", []string{"pkg/turn"}},
 	{"github.com/pion/", []string{"pkg/turn", "pkg/icecheck", "pkg/bench", "pkg/daemon", "test/faults"}},
 	{"github.com/caddyserver/certmagic", []string{"pkg/certificate"}},
+	{"rsc.io/qr", []string{"pkg/certificate", "pkg/httpd"}},
 	{"github.com/coder/websocket", []string{"pkg/signaling", "pkg/client", "pkg/daemon", "pkg/bench/signaling", "test/interop", "test/faults"}},
 }
 

@@ -131,7 +131,8 @@ func (r *Room) Err() error {
 	return r.err
 }
 
-// Self is this member. Like Members, Knocking, Settings and ICEServers it tells what the newest message said, which may still wait in Events.
+// Self is this member. Like Members, Knocking, Settings, Relay and ICEServers it tells what the newest message said, which may still wait in
+// Events.
 func (r *Room) Self() signaling.Member { return r.view.read().self }
 
 // Members are the others in the room, in the order in which they joined.
@@ -142,6 +143,9 @@ func (r *Room) Knocking() []signaling.Member { return r.view.read().knocking }
 
 // Settings are those of the room: its doors and its size.
 func (r *Room) Settings() signaling.Room { return r.view.read().room }
+
+// Relay is what the server's relay does for each member, as of the newest answer to AskRelay on this seat; nil before there is one.
+func (r *Room) Relay() []signaling.MemberRelay { return r.view.read().relay }
 
 // ICEServers are those of the newest credential, and when it ends. The server sends fresh ones when half of that time is over.
 func (r *Room) ICEServers() (servers []signaling.ICEServer, expires time.Time) {

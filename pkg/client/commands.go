@@ -41,6 +41,10 @@ func (r *Room) Update(ctx context.Context, state any) error {
 // RefreshICE asks for a fresh credential. The answer is a *signaling.ICEServers among the events.
 func (r *Room) RefreshICE(ctx context.Context) error { return r.send(ctx, &signaling.ICE{}) }
 
+// AskRelay asks what the server's relay does for the members, at most once a second. The answer is a *signaling.RelayReport among the events;
+// Relay has the newest one.
+func (r *Room) AskRelay(ctx context.Context) error { return r.send(ctx, &signaling.Relay{}) }
+
 // Kick removes a member. Only moderators may call this and what follows; others get the error not_allowed.
 // reason, which the member is told, has at most 128 characters and may be empty.
 func (r *Room) Kick(ctx context.Context, member, reason string) error {

@@ -214,10 +214,17 @@ func TestWaitsForRoom(t *testing.T) {
 	c.gets(numbers(0, 10)...)
 }
 
-// TestView: Self, Members, Knocking, Settings and ICEServers follow the messages.
+// TestView: Self, Members, Knocking, Settings, Relay and ICEServers follow the messages.
 func TestView(t *testing.T) {
 	bob, cay := signaling.Member{ID: "bob", Name: "Bob"}, signaling.Member{ID: "cay", Name: "Cay"}
 	joined := &signaling.Joined{Self: signaling.Member{ID: "ann"}, Members: []signaling.Member{bob}, Room: signaling.Room{ID: "r"}, TTL: 60}
+	report := func(transports ...string) *signaling.RelayReport {
+		one := signaling.MemberRelay{Member: "bob"}
+		for _, t := range transports {
+			one.Allocations = append(one.Allocations, signaling.RelayAllocation{Transport: t})
+		}
+		return &signaling.RelayReport{Members: []signaling.MemberRelay{one}}
+	}
 	for _, tt := range []struct {
 		name     string
 		messages []signaling.ServerMessage
@@ -236,6 +243,9 @@ func TestView(t *testing.T) {
 		{"we are moderator", []signaling.ServerMessage{&signaling.MemberUpdated{Member: signaling.Member{ID: "ann", Role: signaling.RoleModerator}}}, "ann(moderator): bob"},
 		{"of nobody", []signaling.ServerMessage{&signaling.MemberUpdated{Member: cay}}, "ann: bob"},
 		{"settings", []signaling.ServerMessage{&signaling.RoomChanged{Room: signaling.Room{ID: "r", Locked: true}}}, "ann: bob, locked"},
+		{"relayed", []signaling.ServerMessage{report("x"), report("udp", "tls")}, "ann: bob, relayed over udp tls"},
+		{"relayed as the connection was lost", []signaling.ServerMessage{report("udp"), &signaling.Joined{Self: signaling.Member{ID: "ann"}, Resumed: true}}, "ann:, relayed over udp"},
+		{"and as the seat was", []signaling.ServerMessage{report("udp"), &signaling.Joined{Self: signaling.Member{ID: "ann"}}}, "ann:"},
 		{"joined anew", []signaling.ServerMessage{&signaling.Joined{Self: cay}}, "cay:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -258,6 +268,12 @@ func TestView(t *testing.T) {
 			}
 			if r.Settings().Locked {
 				got += ", locked"
+			}
+			for _, m := range r.Relay() {
+				got += ", relayed over"
+				for _, a := range m.Allocations {
+					got += " " + a.Transport
+				}
 			}
 			if got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
@@ -294,6 +310,7 @@ func TestCommands(t *testing.T) {
 		{"limit", ann.Limit(ctx, 4), `{"type":"limit","maxMembers":4}`},
 		{"signal", ann.Signal(ctx, "bob", 1), `{"type":"signal","to":"bob","data":1}`},
 		{"ice", ann.RefreshICE(ctx), `{"type":"ice"}`},
+		{"relay", ann.AskRelay(ctx), `{"type":"relay"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.err != nil {

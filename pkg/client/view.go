@@ -19,6 +19,7 @@ type snapshot struct {
 	room     signaling.Room
 	members  []signaling.Member
 	knocking []signaling.Member
+	relay    []signaling.MemberRelay
 	servers  []signaling.ICEServer
 	expires  time.Time
 }
@@ -29,7 +30,7 @@ func (v *view) apply(m signaling.ServerMessage) {
 	switch m := m.(type) {
 	case *signaling.Joined:
 		if !m.Resumed {
-			v.now.knocking = nil
+			v.now.knocking, v.now.relay = nil, nil
 		}
 		v.now.self, v.now.room, v.now.members = m.Self, m.Room, slices.Clone(m.Members)
 		v.iceLocked(m.ICEServers, m.TTL)
@@ -44,6 +45,8 @@ func (v *view) apply(m signaling.ServerMessage) {
 		v.now.knocking = append(without(v.now.knocking, m.Member.ID), m.Member)
 	case *signaling.RoomChanged:
 		v.now.room = m.Room
+	case *signaling.RelayReport:
+		v.now.relay = slices.Clone(m.Members)
 	case *signaling.ICEServers:
 		v.iceLocked(m.ICEServers, m.TTL)
 	}
@@ -76,7 +79,8 @@ func (v *view) read() snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.now
-	now.members, now.knocking, now.servers = slices.Clone(now.members), slices.Clone(now.knocking), slices.Clone(now.servers)
+	now.members, now.knocking, now.relay = slices.Clone(now.members), slices.Clone(now.knocking), slices.Clone(now.relay)
+	now.servers = slices.Clone(now.servers)
 	return now
 }
 

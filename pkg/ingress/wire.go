@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -54,6 +55,15 @@ type Socket struct {
 
 // Close implements net.Conn.
 func (s *Socket) Close() error { return s.wire.Close() }
+
+// SyscallConn implements syscall.Conn. It fails while something has been read ahead, which the socket does not have any more, and where others read
+// and write in its place.
+func (w *Wire) SyscallConn() (syscall.RawConn, error) {
+	if len(w.ahead) > 0 || w.in != nil || w.out != nil {
+		return nil, errors.ErrUnsupported
+	}
+	return w.tcp.SyscallConn()
+}
 
 // Client is the client's address, which a trusted proxy may have told. IPv4 addresses are unmapped, and there is no zone.
 func (w *Wire) Client() netip.AddrPort { return w.client }

@@ -11,30 +11,34 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/maitred/maitred/pkg/udpio"
 )
 
 // accept upgrades a request that may be upgraded; otherwise it has answered it with an error.
-func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, *deadlineConn, error) {
+func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if err := checkOrigin(r, *h.origins.Load()); err != nil {
 		problem(w, http.StatusForbidden, err.Error())
-		return nil, nil, err
+		return nil, err
 	}
 	if !isUpgrade(r) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
 		problem(w, http.StatusUpgradeRequired, "this address is for WebSockets: see docs/protocol.md")
-		return nil, nil, errNoUpgrade
+		return nil, errNoUpgrade
 	}
 	if !offers(r, Subprotocol) {
 		err := fmt.Errorf("this server speaks the WebSocket subprotocol %s, which the client did not offer", Subprotocol)
 		problem(w, http.StatusBadRequest, err.Error())
-		return nil, nil, err
+		return nil, err
 	}
 	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout}
+	c := newConn(h, h.opts.ClientIP(r), r.Host)
 	// Reading pauses for pings and pongs that come too fast, as it does for messages.
 	control := perSecond(h.opts.MessagesPerSecond, 2*h.opts.MessagesPerSecond)
 	ws, err := websocket.Accept(hj, r, &websocket.AcceptOptions{
@@ -42,16 +46,24 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, *
 		InsecureSkipVerify: true, // the origin is checked above
 		CompressionMode:    websocket.CompressionDisabled,
 		OnPingReceived:     func(ctx context.Context, _ []byte) bool { return control.Wait(ctx) == nil },
-		OnPongReceived:     func(ctx context.Context, _ []byte) { _ = control.Wait(ctx) }, // ctx only bounds the pause
+		OnPongReceived: func(ctx context.Context, payload []byte) {
+			if !c.takePong(payload) {
+				_ = control.Wait(ctx) // ctx only bounds the pause
+			}
+		},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ws.SetReadLimit(maxUnjoined)
 	if h.opts.MessageSize >= 0 {
 		ws.SetReadLimit(min(maxUnjoined, h.opts.MessageSize))
 	}
-	return ws, hj.conn, nil
+	c.ws, c.net, c.buffered = ws, hj.conn, hj.reader
+	if c.watcher = h.loops.watcher(h.opts); c.watcher != nil {
+		c.direct = udpio.NewDirect(hj.conn.Conn)
+	}
+	return c, nil
 }
 
 var errNoUpgrade = errors.New("no WebSocket handshake")
@@ -122,6 +134,7 @@ type hijacker struct {
 	http.ResponseWriter
 	timeout time.Duration
 	conn    *deadlineConn
+	reader  *bufio.Reader
 }
 
 // Hijack implements http.Hijacker.
@@ -135,6 +148,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if rw.Reader.Buffered() == 0 { // otherwise a client has not waited for the answer, and what it sent is in there
 		rw.Reader = bufio.NewReaderSize(h.conn, bufferSize)
 	}
+	h.reader = rw.Reader
 	return h.conn, rw, nil
 }
 
@@ -149,7 +163,13 @@ type deadlineConn struct {
 
 	within atomic.Int64 // nanoseconds from the first Read on until endRead; 0: no limit
 	armed  atomic.Bool  // that time runs
+
+	out   sync.Mutex // held by who writes
+	ahead []byte     // comes before what the network has; owned by the reader
 }
+
+// hasRead reports whether something has been read that b, which reads from c, has not returned.
+func (c *deadlineConn) hasRead(b *bufio.Reader) bool { return b.Buffered() > 0 || len(c.ahead) > 0 }
 
 // beginRead bounds all reads until endRead together. A message that is in a buffer already, as nearly all are, costs no deadline.
 func (c *deadlineConn) beginRead(within time.Duration) { c.within.Store(int64(within)) }
@@ -164,6 +184,12 @@ func (c *deadlineConn) endRead() error {
 
 // Read implements net.Conn.
 func (c *deadlineConn) Read(p []byte) (int, error) {
+	if n := copy(p, c.ahead); n > 0 {
+		if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+			c.ahead = nil
+		}
+		return n, nil
+	}
 	if within := c.within.Load(); within > 0 && !c.armed.Swap(true) {
 		if err := c.SetReadDeadline(time.Now().Add(time.Duration(within))); err != nil {
 			return 0, err
@@ -174,6 +200,12 @@ func (c *deadlineConn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn. The deadline is per call, so that an idle connection has none that passes.
 func (c *deadlineConn) Write(p []byte) (int, error) {
+	c.out.Lock()
+	defer c.out.Unlock()
+	return c.writeLocked(p)
+}
+
+func (c *deadlineConn) writeLocked(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
 	}

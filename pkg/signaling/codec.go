@@ -21,6 +21,7 @@ var (
 		"broadcast": {maxRelayed, func() ClientMessage { return new(Broadcast) }},
 		"update":    {maxUpdate, func() ClientMessage { return new(Update) }},
 		"ice":       {maxCommand, func() ClientMessage { return new(ICE) }},
+		"relay":     {maxCommand, func() ClientMessage { return new(Relay) }},
 		"leave":     {maxCommand, func() ClientMessage { return new(Leave) }},
 		"kick":      {maxCommand, func() ClientMessage { return new(Kick) }},
 		"lock":      {maxCommand, func() ClientMessage { return new(Lock) }},
@@ -37,6 +38,7 @@ var (
 		"signal":         func() ServerMessage { return new(SignalFrom) },
 		"broadcast":      func() ServerMessage { return new(BroadcastFrom) },
 		"ice-servers":    func() ServerMessage { return new(ICEServers) },
+		"relay":          func() ServerMessage { return new(RelayReport) },
 		"waiting":        func() ServerMessage { return new(Waiting) },
 		"knock":          func() ServerMessage { return new(Knock) },
 		"room":           func() ServerMessage { return new(RoomChanged) },
@@ -86,9 +88,11 @@ func DecodeServer(raw []byte) (ServerMessage, error) {
 // decodeClient decodes a message from a client strictly: a misspelt field is told instead of ignored. Its errors are
 // for the client. The type is returned with an error too, if it is a known one. Data in the message is a part of raw.
 func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
-	f, err := split(raw)
-	if err != nil {
-		return nil, "", err
+	f, valid := scan(raw)
+	if !valid {
+		if f, err = split(raw); err != nil {
+			return nil, "", err
+		}
 	}
 	typ = f.string("type")
 	known, ok := clientMessages[typ]
@@ -101,7 +105,7 @@ func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
 		return nil, "", badMessage("unknown type %q", shorten(typ))
 	case len(raw) > known.limit:
 		return nil, typ, badMessage("a message of this type must be at most %d bytes", known.limit)
-	case !json.Valid(raw):
+	case !valid && !json.Valid(raw):
 		return nil, "", malformed("the message is not valid JSON")
 	}
 	m = known.make()
@@ -117,7 +121,14 @@ func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
 // fields are the values of a message that nobody has taken yet. They are parts of the message itself.
 type fields struct {
 	list []field
-	err  error // the first value that was not what it should be
+	few  [usualFields]field // memory for list
+	err  error              // the first value that was not what it should be
+}
+
+func newFields() *fields {
+	f := new(fields)
+	f.list = f.few[:0]
+	return f
 }
 
 type field struct {
@@ -140,7 +151,7 @@ func split(raw []byte) (*fields, error) {
 	if tooDeep(raw, MaxDepth) {
 		return nil, malformed("the message is nested more than %d deep", MaxDepth)
 	}
-	f := &fields{list: make([]field, 0, usualFields)}
+	f := newFields()
 	rest, ok := bytes.CutPrefix(trim(raw), []byte("{"))
 	for rest = trim(rest); ok && len(rest) > 0 && rest[0] == '"'; {
 		name, value, after := cutField(rest)
@@ -260,13 +271,31 @@ func (f *fields) string(name string) string {
 var errNoText = errors.New("not a JSON string")
 
 // text decodes a JSON string. One without escapes is what it says.
-func text(v []byte) (s string, err error) {
-	switch {
-	case len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"':
+func text(v []byte) (string, error) {
+	if len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"' {
 		return "", errNoText
-	case bytes.IndexByte(v, '\\') < 0:
-		return string(v[1 : len(v)-1]), nil
 	}
+	if bytes.IndexByte(v, '\\') >= 0 {
+		return escapedText(v)
+	}
+	v = v[1 : len(v)-1]
+	switch string(v) { // what every message of the calls themselves has costs no memory
+	case "type":
+		return "type", nil
+	case "to":
+		return "to", nil
+	case "data":
+		return "data", nil
+	case "signal":
+		return "signal", nil
+	case "broadcast":
+		return "broadcast", nil
+	}
+	return string(v), nil
+}
+
+// escapedText is a function of its own because s is allocated.
+func escapedText(v []byte) (s string, err error) {
 	err = json.Unmarshal(v, &s)
 	return s, err
 }

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -14,19 +15,26 @@ import (
 
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
+
+	"github.com/maitred/maitred/pkg/udpio"
 )
 
-// conn is one WebSocket connection. Its reader goroutine owns it; a writer goroutine runs while its member's inbox has something to write.
+// conn is one WebSocket connection. Its reader owns it: a goroutine, or an event loop that it is lent to. A writer runs while its member's inbox has
+// something to write: whoever put it there, as far as that takes no waiting, or else a goroutine.
 type conn struct {
 	// Fixed after construction.
-	hub     *Hub
-	ws      *websocket.Conn
-	net     *deadlineConn
-	ip      netip.Addr
-	host    string // the Host header of the request
-	log     *slog.Logger
-	limiter *rate.Limiter
-	shared  *rate.Limiter // of the address
+	hub      *Hub
+	ws       *websocket.Conn
+	net      *deadlineConn
+	watcher  udpio.Watcher // nil where there are no event loops
+	direct   *udpio.Direct // nil where only goroutines can read and write
+	buffered *bufio.Reader // what ws reads from
+	ip       netip.Addr
+	host     string // the Host header of the request
+	log      *slog.Logger
+	limiter  *rate.Limiter
+	shared   *rate.Limiter // of the address
+	counted  bool          // with the address
 
 	// Owned by the reader; member is set before anybody else looks at it.
 	member    *member   // nil until it has joined, or knocked
@@ -35,9 +43,12 @@ type conn struct {
 
 	begun atomic.Bool // joined is the next message that the client gets, or it has it; written under busy
 
-	busy    sync.Mutex  // held while a message is handled or refused, and while joined is sent
-	writing sync.Mutex  // held while frames are written, and only then
-	pinging atomic.Bool // a ping is under way
+	busy    sync.Mutex // held while a message is handled or refused, and while joined is sent
+	writing sync.Mutex // held while frames are written, and only then
+	lent    lentReader
+
+	pinging atomic.Bool   // a ping is under way
+	asked   atomic.Uint64 // what it says
 
 	// Set once, by finish.
 	once   sync.Once
@@ -85,9 +96,10 @@ func turnedAway(metric string, code Code, closeCode websocket.StatusCode, text s
 	return cause{metric: metric, code: closeCode, text: string(code), last: mustEncode(&Error{Code: code, Message: text, Request: "join"})}
 }
 
-func newConn(h *Hub, ws *websocket.Conn, nc *deadlineConn, ip netip.Addr, host string) *conn {
+// newConn returns a connection that accept gives its socket.
+func newConn(h *Hub, ip netip.Addr, host string) *conn {
 	c := &conn{
-		hub: h, ws: ws, net: nc, ip: ip, host: host, log: h.opts.Log,
+		hub: h, ip: ip, host: host, log: h.opts.Log,
 		limiter: perSecond(h.opts.MessagesPerSecond, 2*h.opts.MessagesPerSecond),
 		ending:  make(chan struct{}),
 	}
@@ -95,10 +107,19 @@ func newConn(h *Hub, ws *websocket.Conn, nc *deadlineConn, ip netip.Addr, host s
 	return c
 }
 
-// run serves the connection until it has ended and all it started has, too.
+// run reads until the connection ends, or an event loop does that instead and starts run again.
 func (c *conn) run() {
 	for c.readOne() {
+		if c.lend() {
+			return
+		}
 	}
+	c.conclude()
+}
+
+// conclude returns when all that the connection has started has ended.
+func (c *conn) conclude() {
+	defer c.hub.untrack(c)
 	c.finish(causeLost) // unless it was something else
 	c.alarm.stop()
 	if c.member != nil {
@@ -125,11 +146,13 @@ func (c *conn) finish(why cause) {
 		}
 		c.parting.Go(c.sayGoodbye)
 	})
+	c.recall()
 }
 
 // sayGoodbye sends the last message and does the closing handshake. Then the connection ends, whether the peer has answered or not: the
 // library would wait for the rest of a frame for ever.
 func (c *conn) sayGoodbye() {
+	c.takeBack() // the handshake reads
 	if c.cause.last != nil {
 		c.busy.Lock() // joined comes before it, or not at all
 		err := c.sendLast()
@@ -312,6 +335,8 @@ func (c *conn) handle(msg ClientMessage) error {
 		return r.setPassword(m, msg)
 	case *Limit:
 		return r.limit(m, msg)
+	case *Relay:
+		return r.report(m)
 	case *ICE:
 		c.pushICEServers()
 	case *Leave:
@@ -382,73 +407,6 @@ func (c *conn) welcome(e entry) []byte {
 	})
 }
 
-// begin sends joined and then what comes into the member's inbox.
-func (c *conn) begin(joined []byte) {
-	c.busy.Lock() // what is answered without the inbox, since there was no seat, comes before joined: it does not count
-	err := c.transmit(appendFrame(nil, joined))
-	c.begun.Store(true)
-	c.busy.Unlock()
-	if err != nil {
-		c.finish(causeLost)
-	}
-	c.write()
-}
-
-// startWriting implements writer.
-func (c *conn) startWriting() { c.writers.Go(c.write) }
-
-// write writes what is in the member's inbox, until there is nothing left or the connection ends.
-func (c *conn) write() {
-	box := c.member.inbox
-	batch := batches.Get().(*[]byte)
-	defer batches.Put(batch)
-	for {
-		frames, n, full := box.next((*batch)[:0])
-		switch {
-		case full:
-			c.end(ReasonTooSlow, causeTooSlow)
-			return
-		case n == 0:
-			return
-		}
-		err := c.transmit(frames)
-		if errors.Is(err, errEnding) {
-			return
-		}
-		ask := box.wrote(n) // though it failed: some of it may have arrived, and nothing goes out twice
-		if err != nil {
-			c.finish(causeLost)
-			return
-		}
-		if ask && c.pinging.CompareAndSwap(false, true) {
-			c.tasks.Go(c.ping)
-		}
-	}
-}
-
-// errEnding is returned instead of writing anything that could come after the close frame.
-var errEnding = errors.New("the connection ends")
-
-// transmit writes whole frames. The library writes control frames on the same net.Conn, each in one call to Write as well, and does nothing
-// else there.
-func (c *conn) transmit(frames []byte) error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.isEnding() {
-		return errEnding
-	}
-	_, err := c.net.Write(frames)
-	return err
-}
-
-// sendLast writes the last message of a connection that ends. Nothing but the close frame comes after it.
-func (c *conn) sendLast() error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	_, err := c.net.Write(appendFrame(nil, c.cause.last))
-	return err
-}
-
 // refuse tells the client of an error and ends the connection if the error does.
 func (c *conn) refuse(err error, request string) {
 	answer, code := wireError(err, request)
@@ -488,30 +446,4 @@ func (c *conn) pushICEServers() {
 	m := c.member
 	servers, ttl := m.lease.mint(c.hub.opts.ICE, m.id, c.host)
 	m.inbox.push(mustEncode(&ICEServers{ICEServers: servers, TTL: int(ttl / time.Second)}), false)
-}
-
-func (c *conn) schedulePing() {
-	c.alarm.set(c.hub.opts.PingInterval, func() {
-		if c.pinging.CompareAndSwap(false, true) { // otherwise the ping that is under way schedules the next one when it ends
-			c.ping()
-		}
-	})
-}
-
-// ping asks whether the client is there. With its answer it has everything that was written before: TCP keeps the order.
-func (c *conn) ping() {
-	box := c.member.inbox
-	sent := box.sent()
-	ctx, cancel := context.WithTimeout(context.Background(), c.hub.opts.PongTimeout)
-	defer cancel()
-	if err := c.ws.Ping(ctx); err != nil {
-		c.finish(causeNoPong)
-		return
-	}
-	box.confirm(sent)
-	if c.member.lease.due() {
-		c.pushICEServers()
-	}
-	c.pinging.Store(false)
-	c.schedulePing()
 }

@@ -42,6 +42,7 @@ var (
 	errNoSuchMember  = &clientError{code: CodeNoSuchMember, text: "no other member of the room has this id"}
 	errDraining      = &clientError{CodeServerDraining, "the server is about to stop: try again in a moment", websocket.StatusGoingAway}
 	errTooManyJoins  = &clientError{code: CodeRateLimited, text: "too many joins from this address: try again in a second"}
+	errTooOften      = &clientError{code: CodeRateLimited, text: "what the relay does is told once a second: ask again in a second"}
 	errTooFast       = &clientError{code: CodeRateLimited, text: "too many messages: some were dropped"}
 
 	errTooManyPasswords = &clientError{code: CodeRateLimited, text: "too many wrong passwords from this address: try again in a minute"}

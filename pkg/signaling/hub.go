@@ -33,6 +33,9 @@ type Hub struct {
 	tasks  sync.WaitGroup // connections and seats that wait for theirs
 	banned banned
 
+	loops    loops
+	outgoing outgoing
+
 	mu       sync.Mutex
 	rooms    map[string]*room
 	conns    map[*conn]struct{}
@@ -110,14 +113,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusServiceUnavailable, "the server is shutting down")
 		return
 	}
-	ws, nc, err := h.accept(w, r)
+	c, err := h.accept(w, r)
 	if err != nil {
 		h.opts.Log.Debug("WebSocket refused", "err", err)
 		return
 	}
-	c := newConn(h, ws, nc, h.opts.ClientIP(r), r.Host)
 	if !h.track(c) {
-		_ = ws.CloseNow()
+		_ = c.ws.CloseNow()
 		return
 	}
 	go c.serve()
@@ -151,6 +153,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		h.tasks.Wait()
+		h.loops.close()
 		close(done)
 	}()
 	select {
@@ -234,11 +237,9 @@ func (h *Hub) Metrics() prometheus.Collector { return h.metrics }
 // serve counts the connection with its address and runs it.
 func (c *conn) serve() {
 	h := c.hub
-	defer h.untrack(c)
 	messages, ok := h.addresses.connect(c.ip)
 	if ok {
-		c.shared = messages
-		defer h.addresses.disconnect(c.ip)
+		c.shared, c.counted = messages, true
 		c.alarm.set(h.opts.JoinTimeout, func() { c.finish(causeNoJoin) })
 	} else {
 		c.shared = c.limiter
@@ -262,6 +263,9 @@ func (h *Hub) track(c *conn) bool {
 }
 
 func (h *Hub) untrack(c *conn) {
+	if c.counted {
+		h.addresses.disconnect(c.ip)
+	}
 	h.mu.Lock()
 	delete(h.conns, c)
 	h.mu.Unlock()

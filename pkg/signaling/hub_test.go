@@ -34,6 +34,9 @@ func newServer(t testing.TB, opts Options) *server {
 	if opts.MessagesPerIP == 0 {
 		opts.MessagesPerIP = -1
 	}
+	if opts.Network == nil {
+		opts.Network = testNetwork()
+	}
 	s := &server{t: t, hub: New(opts)}
 	s.http = httptest.NewServer(s.hub)
 	t.Cleanup(func() {

@@ -79,6 +79,9 @@ type Update struct {
 // ICE asks for fresh ICE servers.
 type ICE struct{}
 
+// Relay asks what the relay does for the members of the room now.
+type Relay struct{}
+
 // Leave gives the seat, or the place at the door, up and ends the connection.
 type Leave struct{}
 
@@ -182,6 +185,24 @@ type ICEServers struct {
 	TTL        int         `json:"ttl"`
 }
 
+// RelayReport answers Relay: it is the relay itself that says so, whatever the members say of their connections.
+type RelayReport struct {
+	Members []MemberRelay `json:"members"` // of the room, oneself included, in the order in which they joined
+}
+
+// MemberRelay is what the relay does for one member.
+type MemberRelay struct {
+	Member      string            `json:"member"`      // its id
+	Allocations []RelayAllocation `json:"allocations"` // the newest first
+}
+
+// RelayAllocation is an allocation that is alive.
+type RelayAllocation struct {
+	Transport string `json:"transport"` // between the member and the relay: udp, tcp, tls or dtls
+	Relayed   string `json:"relayed"`   // the relayed address, "192.0.2.1:50000" or "[2001:db8::1]:50000"
+	Bytes     uint64 `json:"bytes"`     // of payload that came through it so far, in both directions
+}
+
 // Kicked tells that a moderator or an administrator removes the member; the connection closes with 4003.
 type Kicked struct {
 	Reason string `json:"reason"`
@@ -202,6 +223,7 @@ func (*Signal) Type() string        { return "signal" }
 func (*Broadcast) Type() string     { return "broadcast" }
 func (*Update) Type() string        { return "update" }
 func (*ICE) Type() string           { return "ice" }
+func (*Relay) Type() string         { return "relay" }
 func (*Leave) Type() string         { return "leave" }
 func (*Kick) Type() string          { return "kick" }
 func (*Lock) Type() string          { return "lock" }
@@ -220,6 +242,7 @@ func (*Waiting) Type() string       { return "waiting" }
 func (*Knock) Type() string         { return "knock" }
 func (*RoomChanged) Type() string   { return "room" }
 func (*ServerData) Type() string    { return "server-message" }
+func (*RelayReport) Type() string   { return "relay" }
 func (*Kicked) Type() string        { return "kicked" }
 func (*Draining) Type() string      { return "draining" }
 func (*Error) Type() string         { return "error" }
@@ -235,6 +258,7 @@ func (*Waiting) fromServer()       {}
 func (*Knock) fromServer()         {}
 func (*RoomChanged) fromServer()   {}
 func (*ServerData) fromServer()    {}
+func (*RelayReport) fromServer()   {}
 func (*Kicked) fromServer()        {}
 func (*Draining) fromServer()      {}
 func (*Error) fromServer()         {}
@@ -285,6 +309,7 @@ func (m *Update) decode(f *fields) error {
 }
 
 func (*ICE) decode(*fields) error   { return nil }
+func (*Relay) decode(*fields) error { return nil }
 func (*Leave) decode(*fields) error { return nil }
 
 func (m *Kick) decode(f *fields) error {

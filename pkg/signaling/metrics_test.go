@@ -50,6 +50,7 @@ maitred_signaling_messages_total{type="limit"} 0
 maitred_signaling_messages_total{type="lock"} 0
 maitred_signaling_messages_total{type="password"} 0
 maitred_signaling_messages_total{type="rate_limited"} 0
+maitred_signaling_messages_total{type="relay"} 0
 maitred_signaling_messages_total{type="signal"} 0
 maitred_signaling_messages_total{type="update"} 0
 `

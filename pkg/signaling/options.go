@@ -11,6 +11,7 @@ import (
 
 	"github.com/maitred/maitred/pkg/cluster"
 	"github.com/maitred/maitred/pkg/token"
+	"github.com/maitred/maitred/pkg/udpio"
 )
 
 // Options sets a Hub up. The zero value is safe: every limit that is 0 takes its default. A negative number means
@@ -57,10 +58,12 @@ type Options struct {
 
 	// ClientIP returns the address that the per-address limits count; default: the connection's.
 	ClientIP func(*http.Request) netip.Addr
-	ICE      ICEProvider // nil: members get no ICE servers
-	Releaser Releaser    // nil: nobody is told
-	Observer Observer    // nil: nobody is told
-	Bus      cluster.Bus // nil: this process alone
+	ICE      ICEProvider   // nil: members get no ICE servers
+	Releaser Releaser      // nil: nobody is told
+	Relay    RelayObserver // nil: the relay does nothing for anybody
+	Observer Observer      // nil: nobody is told
+	Bus      cluster.Bus   // nil: this process alone
+	Network  udpio.Network // whose goroutines read connections in clear, if it is a udpio.Watcher; nil: the best there is on this system
 	Log      *slog.Logger
 }
 

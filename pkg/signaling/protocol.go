@@ -14,6 +14,8 @@
 //	                           <-  member-updated {member}  (at everybody)
 //	ice                        ->
 //	                           <-  ice-servers {iceServers, ttl}
+//	relay                      ->
+//	                           <-  relay {members}          (what the relay does for them)
 //	leave                      ->  connection closed, member-left at the others
 //
 // A room has doors. Its moderators send lock, password, limit, kick, admit and deny; whoever comes to a room with a waiting

@@ -325,10 +325,12 @@ func TestProtocolFixedLimits(t *testing.T) {
 		"`room`":                                 characters(MaxRoomLength),
 		"`name`":                                 characters(MaxNameLength),
 		"`reason`":                               characters(MaxReason),
-		"objects and arrays within each other, the message included": strconv.Itoa(MaxDepth),
-		"time from the connection to `joined` or `waiting`":          seconds(opts.JoinTimeout),
-		"time from a message's first byte to its last":               seconds(opts.ReadTimeout),
-		"time from a ping to its pong":                               seconds(opts.PongTimeout),
+		"objects and arrays within each other, the message included":      strconv.Itoa(MaxDepth),
+		"reports on the relay a second per member, twice as many at once": strconv.Itoa(reportsPerSecond),
+		"allocations in a report on the relay":                            strconv.Itoa(maxReported),
+		"time from the connection to `joined` or `waiting`":               seconds(opts.JoinTimeout),
+		"time from a message's first byte to its last":                    seconds(opts.ReadTimeout),
+		"time from a ping to its pong":                                    seconds(opts.PongTimeout),
 	}
 	got := map[string]string{}
 	for _, row := range tableRows(t, protocolDoc(t), "| limit | | beyond it |") {

@@ -62,6 +62,7 @@ var badMessages = []struct {
 	{"received with a fraction", `{"type":"join","room":"r","name":"n","resume":"x","received":1.5}`, false, "join"},
 	{"received too large", `{"type":"join","room":"r","name":"n","resume":"x","received":18446744073709551616}`, false, "join"},
 	{"received a string", `{"type":"join","room":"r","name":"n","resume":"x","received":"1"}`, false, "join"},
+	{"relay of another room", `{"type":"relay","room":"other"}`, false, "relay"},
 	{"signal without to", `{"type":"signal","data":1}`, false, "signal"},
 	{"signal without data", `{"type":"signal","to":"x"}`, false, "signal"},
 	{"broadcast without data", `{"type":"broadcast"}`, false, "broadcast"},

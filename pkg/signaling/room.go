@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/maitred/maitred/pkg/cluster"
 )
 
@@ -65,6 +67,7 @@ type member struct {
 	left   Reason          // why it is gone; empty while it is here
 	banned bool            // it must not come back
 	heard  map[string]bool // ids of those at the door that it was told of
+	asks   *rate.Limiter   // for reports on the relay; nil before the first
 
 	handled uint64 // messages of the client, owned by the reader of conn and handed over by conn.retire
 }

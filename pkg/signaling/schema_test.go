@@ -135,7 +135,7 @@ func TestSchemaHasTheTypes(t *testing.T) {
 			t.Errorf("%s is one of %q, the package has %q", name, refs, want)
 		}
 	}
-	for _, part := range []any{Member{}, Room{}, ICEServer{}} {
+	for _, part := range []any{Member{}, Room{}, ICEServer{}, MemberRelay{}, RelayAllocation{}} {
 		goType := reflect.TypeOf(part)
 		structs[goType.Name()] = goType
 		s.checkFields(goType, "")
@@ -351,6 +351,9 @@ func TestSchemaAgreesWithDecoder(t *testing.T) {
 		{"state null", `{"type":"update","state":null}`, false, false},
 		{"ice", `{"type":"ice"}`, true, true},
 		{"ice with a field", `{"type":"ice","ttl":1}`, false, false},
+		{"relay", `{"type":"relay"}`, true, true},
+		{"relay of one member", `{"type":"relay","member":"m"}`, false, false},
+		{"relay as it arrives", `{"type":"relay","members":[]}`, false, false},
 		{"leave", `{"type":"leave"}`, true, true},
 		{"leave with a reason", `{"type":"leave","reason":"r"}`, false, false},
 		{"kick", `{"type":"kick","member":"m"}`, true, true},

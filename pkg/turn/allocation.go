@@ -21,7 +21,7 @@ type allocation struct {
 	username    string
 	user        string // the id inside the username
 	client      netip.AddrPort
-	transport   relay.Transport
+	listener    Listener
 	clientKey   clientKey
 	conn        *conn // nil over UDP
 	transaction [stun.TransactionIDSize]byte
@@ -95,7 +95,7 @@ func (s *Server) reserve(r *request, q *query) (*allocation, *reply) {
 	l.perUser[q.user]++
 	l.perIP[ip]++
 	l.total++
-	a := &allocation{id: l.lastID, key: q.key, username: q.username, user: q.user, client: r.from, transport: s.client(r).Transport(),
+	a := &allocation{id: l.lastID, key: q.key, username: q.username, user: q.user, client: r.from, listener: r.listener(),
 		clientKey: r.key(), conn: r.conn, transaction: q.id,
 		granted: max(q.lifetime(), defaultLifetime), created: time.Now()}
 	a.active.at = a.created
@@ -129,7 +129,7 @@ func (s *Server) admit(r *request, a *allocation) bool {
 	if alive {
 		s.live.byKey[a.clientKey] = a
 		s.usage.begin(a)
-		s.metrics.allocations.WithLabelValues(a.transport.String()).Inc()
+		s.metrics.allocations.WithLabelValues(a.listener.Transport.String()).Inc()
 	}
 	s.live.mu.Unlock()
 	if !alive {
@@ -155,7 +155,7 @@ func (s *Server) ended(a *allocation) {
 	known := s.live.byKey[a.clientKey] == a
 	if known {
 		delete(s.live.byKey, a.clientKey)
-		s.metrics.allocations.WithLabelValues(a.transport.String()).Dec()
+		s.metrics.allocations.WithLabelValues(a.listener.Transport.String()).Dec()
 	}
 	s.live.releaseLocked(a)
 	s.live.mu.Unlock()
@@ -179,7 +179,7 @@ func (s *Server) logEnd(a *allocation) {
 	if traffic == (relay.Traffic{}) { // browsers make many that they never use
 		level = slog.LevelDebug
 	}
-	s.log.Log(context.Background(), level, "allocation ended", "client", a.client, "transport", a.transport.String(), "user", a.user,
+	s.log.Log(context.Background(), level, "allocation ended", "client", a.client, "transport", a.listener.Transport.String(), "user", a.user,
 		"relayed", a.session.Relayed(), "why", reason, "lasted", time.Since(a.created).Round(time.Millisecond),
 		"up_bytes", traffic.Up.Bytes, "down_bytes", traffic.Down.Bytes, "short_circuit_bytes", traffic.ShortCircuit.Bytes)
 }
@@ -224,10 +224,14 @@ func (s *Server) Allocations() []Allocation {
 	defer s.live.mu.Unlock()
 	out := make([]Allocation, 0, len(s.live.byKey))
 	for _, a := range s.live.byKey {
-		out = append(out, Allocation{
-			Client: a.client, Transport: a.transport.String(), Relayed: a.session.Relayed(), User: a.user,
-			Created: a.created, Expires: time.Unix(0, a.expires.Load()), Peers: a.session.Peers(), Traffic: a.session.Traffic(),
-		})
+		out = append(out, a.line())
 	}
 	return out
+}
+
+func (a *allocation) line() Allocation {
+	return Allocation{
+		Client: a.client, Transport: a.listener.Transport.String(), Relayed: a.session.Relayed(), User: a.user,
+		Created: a.created, Expires: time.Unix(0, a.expires.Load()), Peers: a.session.Peers(), Traffic: a.session.Traffic(),
+	}
 }

@@ -53,6 +53,7 @@ func (s *Server) handle(r *request) {
 	}
 	answer.edit(stun.AttrNonce, func(nonce []byte) []byte { return s.nonces.bind(nonce, r.from.Addr()) })
 	s.metrics.requests.WithLabelValues(methodName(q.method), codeName(answer.code)).Inc()
+	s.observe(r, q, answer)
 	s.relay.Drop(s.client(r).Write(udpio.Immediate, answer.encode(q)))
 }
 

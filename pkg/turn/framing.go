@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 
 	"github.com/maitred/maitred/pkg/udpio"
@@ -31,15 +30,6 @@ var (
 	errNotFramed   = errors.New("the stream carries something else than STUN and ChannelData")
 	errFrameTooBig = errors.New("a message is longer than the client may send")
 )
-
-// errWouldBlock is what reading without waiting returns where reading would wait. TLS takes it for a reason to try again later.
-var errWouldBlock net.Error = wouldBlock{}
-
-type wouldBlock struct{}
-
-func (wouldBlock) Error() string   { return "there is nothing to read now" }
-func (wouldBlock) Timeout() bool   { return false }
-func (wouldBlock) Temporary() bool { return true }
 
 // frameReader cuts a stream into STUN and ChannelData messages (RFC 8656 sections 2.1 and 12.5).
 type frameReader struct {

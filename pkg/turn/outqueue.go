@@ -2,6 +2,8 @@ package turn
 
 import (
 	"sync"
+
+	"github.com/maitred/maitred/pkg/udpio"
 )
 
 // outQueue holds what a stream client has not read yet, as one run of framed messages, so that writing takes one system call
@@ -104,7 +106,7 @@ const flushRounds = 2
 
 // flush writes what there is to d. What it does not take is left to the writer, which also learns of errors that way. It is called by
 // whoever put told to; a nil d leaves all to the writer.
-func (q *outQueue) flush(d *direct) {
+func (q *outQueue) flush(d *udpio.Direct) {
 	var b []byte
 	for range flushRounds {
 		if d == nil {
@@ -127,9 +129,9 @@ func (q *outQueue) flush(d *direct) {
 }
 
 // write returns what d does not take, in the memory of b where it fits.
-func (q *outQueue) write(d *direct, b []byte) (rest []byte, err error) {
+func (q *outQueue) write(d *udpio.Direct, b []byte) (rest []byte, err error) {
 	if q.seal == nil {
-		n := d.write(b)
+		n := d.Write(b)
 		return b[:copy(b, b[n:])], nil
 	}
 	sealed, err := q.seal.seal(b)
@@ -137,7 +139,7 @@ func (q *outQueue) write(d *direct, b []byte) (rest []byte, err error) {
 		return nil, err
 	}
 	defer q.seal.done()
-	return append(b[:0], sealed[d.write(sealed):]...), nil
+	return append(b[:0], sealed[d.Write(sealed):]...), nil
 }
 
 // begin returns what there is to flush. written is what has been flushed already, nil at first.

@@ -7,10 +7,11 @@ import (
 	"sync"
 
 	"github.com/maitred/maitred/pkg/ingress"
+	"github.com/maitred/maitred/pkg/udpio"
 )
 
 // secure is the TLS of a connection that packets go through. crypto/tls knows reading and writing that wait. So it gets, in place of the
-// socket, a reader that says errWouldBlock while the event loop reads (TLS then goes on where it was), and a writer that only collects records,
+// socket, a reader that says udpio.ErrWouldBlock while the event loop reads (TLS then goes on where it was), and a writer that only collects records,
 // for the queue to send.
 type secure struct {
 	conn *tls.Conn
@@ -34,7 +35,7 @@ type record struct{ b []byte }
 // records are the buffers that nobody uses now.
 var records = sync.Pool{New: func() any { return &record{b: make([]byte, 0, keepBuffer)} }}
 
-func newSecure(c *tls.Conn, w *ingress.Wire, socket net.Conn, d *direct) *secure {
+func newSecure(c *tls.Conn, w *ingress.Wire, socket net.Conn, d *udpio.Direct) *secure {
 	s := &secure{conn: c, in: aheadReader{net: socket, direct: d, wait: true}}
 	w.Divert(&s.in, s)
 	return s
@@ -83,7 +84,7 @@ func (s *secure) Write(b []byte) (int, error) {
 // the kernel once in a round, for as much as there is; the loop comes again when there is more.
 type aheadReader struct {
 	net    net.Conn
-	direct *direct // nil: always waits
+	direct *udpio.Direct // nil: always waits
 	wait   bool
 	asked  bool // in this round
 
@@ -119,7 +120,7 @@ func (r *aheadReader) Read(b []byte) (int, error) {
 
 func (r *aheadReader) fill() error {
 	if r.asked {
-		return errWouldBlock
+		return udpio.ErrWouldBlock
 	}
 	r.asked = true
 	into := readAheads.Get().(*readAhead)

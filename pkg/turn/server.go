@@ -54,6 +54,10 @@ type Config struct {
 	TrustedProxies       []netip.Prefix                         // may say in a PROXY header who their client is
 	Inherited            func(key, address string) net.Listener // an open socket for the key, or nil; may be nil
 
+	// Observe is told of every control request that is answered, before its client has the answer, and of every connection that is taken on. The
+	// control loop waits for it. Nil: nobody is.
+	Observe func(Observed)
+
 	// IdleTimeout is how long a connection without an allocation may stay silent. One with an allocation that stays silent ends
 	// when that expires.
 	IdleTimeout time.Duration
@@ -88,7 +92,7 @@ type Server struct {
 	udp       []udpio.Socket    // one for each of the network's goroutines; none when off
 	dtls      *dtlsFront        // nil when off
 	tcp, tls  *ingress.Listener // nil when off
-	newDirect func(net.Conn) *direct
+	newDirect func(net.Conn) *udpio.Direct
 	stopping  chan struct{} // closed when Run's context has ended
 	known     chan *request // control requests of clients that have an allocation
 	strangers chan *request // and of those that have none
@@ -123,7 +127,7 @@ const (
 func New(config Config) (*Server, error) {
 	s := &Server{
 		config: config, log: config.Log, metrics: newMetrics(), nonces: newNonceBinder(),
-		inbounds: newInbounds(), newDirect: newDirect, stopping: make(chan struct{}),
+		inbounds: newInbounds(), newDirect: udpio.NewDirect, stopping: make(chan struct{}),
 		known: make(chan *request, controlQueue), strangers: make(chan *request, controlQueue),
 		live:           allocations{byKey: map[clientKey]*allocation{}, perUser: map[string]int{}, perIP: map[netip.Addr]int{}},
 		conns:          conns{open: map[*conn]struct{}{}, perIP: map[netip.Addr]int{}},

@@ -34,7 +34,7 @@ type conn struct {
 	addr      netip.AddrPort
 	out       *outQueue
 	secure    *secure       // nil but over TLS
-	direct    *direct       // nil where only the connection's own goroutines can read and write
+	direct    *udpio.Direct // nil where only the connection's own goroutines can read and write
 	watcher   udpio.Watcher // nil where nobody else can read
 
 	mu      sync.Mutex
@@ -89,6 +89,7 @@ func (s *Server) begin(c *conn, messages messageReader) {
 	c.lent.back = make(chan struct{}, 1)
 	ok, closed := s.conns.add(c, s.config.ConnectionsPerIP)
 	if ok {
+		s.observeConnect(c)
 		go c.serve(messages)
 		return
 	}
@@ -239,7 +240,7 @@ func (c *conn) lend(messages messageReader) bool {
 	if s == nil {
 		return false
 	}
-	stop, err := c.watcher.Watch(c.direct.raw, s.Socket(), c.readable)
+	stop, err := c.watcher.Watch(c.direct, s.Socket(), c.readable)
 	if err != nil {
 		return false // closed, or the system is short of memory: this goroutine goes on
 	}
@@ -251,7 +252,7 @@ func (c *conn) lend(messages messageReader) bool {
 	return true
 }
 
-// waitLocked says whether reading waits, as in the connection's own goroutine, or returns errWouldBlock, as in the event loop.
+// waitLocked says whether reading waits, as in the connection's own goroutine, or returns udpio.ErrWouldBlock, as in the event loop.
 func (c *conn) waitLocked(wait bool) {
 	frames := c.lent.frames
 	switch {
@@ -265,7 +266,7 @@ func (c *conn) waitLocked(wait bool) {
 }
 
 // readable reads in the event loop. Whatever is not media gives the reader back.
-func (c *conn) readable() {
+func (c *conn) readable(udpio.Batch) {
 	c.lent.mu.Lock()
 	defer c.lent.mu.Unlock()
 	if c.lent.stop != nil {
@@ -281,7 +282,7 @@ func (c *conn) readLocked() {
 	if err == nil {
 		c.lent.control, err = c.deliver(c.lent.frames, s, m)
 	}
-	if c.lent.control != nil || err != nil && err != errWouldBlock {
+	if c.lent.control != nil || err != nil && err != udpio.ErrWouldBlock {
 		c.recallLocked()
 	}
 }

@@ -172,7 +172,7 @@ func onEachStream(t *testing.T, test func(t *testing.T, s *streamServer)) {
 				c.Network = network
 			}, func(s *Server) {
 				if form.hidden {
-					s.newDirect = func(net.Conn) *direct { return nil }
+					s.newDirect = func(net.Conn) *udpio.Direct { return nil }
 				}
 			})
 			test(t, &streamServer{s, form.transport})

@@ -10,13 +10,13 @@ import (
 // Usage is what was relayed for whom, all of it read at one moment.
 type Usage struct {
 	Transports [relay.Transports]relay.Traffic // by how the client reaches the server, since the start
-	Users      map[string]UserUsage            // members as long as they are, others while they have an allocation
+	Users      map[string]UserUsage            // members as long as they are, those of Keep until EndUser, others while they have an allocation
 }
 
 // UserUsage is what was relayed for one user.
 type UserUsage struct {
 	Allocations int           // alive
-	Traffic     relay.Traffic // of those, and for a member of all before
+	Traffic     relay.Traffic // of those, and for a member or one of Keep of all before
 }
 
 // usage keeps the accounts. Packets are counted by the sessions; here is only what those had when they ended, so the accounts cost
@@ -24,12 +24,13 @@ type UserUsage struct {
 type usage struct {
 	mu         sync.Mutex
 	transports [relay.Transports]relay.Traffic // of allocations that have ended
-	users      map[string]*account             // as many as members and allocations
+	users      map[string]*account             // as many as members, users of Keep and allocations
 }
 
 // account is what one user has and had.
 type account struct {
-	stays bool // without an allocation too, until it is closed: the account of a member
+	stays bool                 // without an allocation too, until it is closed: the account of a member, and one of Keep
+	kept  map[Listener]Carried // what Carried tells, but for the traffic of those alive; nil without Keep
 	ended relay.Traffic
 	live  map[*allocation]struct{}
 }
@@ -38,15 +39,21 @@ type account struct {
 func (u *usage) begin(a *allocation) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	c := u.users[a.user]
+	c := u.openLocked(a.user)
+	c.live[a] = struct{}{}
+	add(c.kept, a.listener, 1, relay.Traffic{})
+}
+
+func (u *usage) openLocked(user string) *account {
+	c := u.users[user]
 	if c == nil {
-		c = &account{stays: credential.Reserved(a.user), live: map[*allocation]struct{}{}}
+		c = &account{stays: credential.Reserved(user), live: map[*allocation]struct{}{}}
 		if u.users == nil {
 			u.users = map[string]*account{}
 		}
-		u.users[a.user] = c
+		u.users[user] = c
 	}
-	c.live[a] = struct{}{}
+	return c
 }
 
 // end settles an allocation whose session has been closed.
@@ -54,10 +61,11 @@ func (u *usage) end(a *allocation) {
 	traffic := a.session.Traffic()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.transports[a.transport].Add(traffic)
+	u.transports[a.listener.Transport].Add(traffic)
 	c := u.users[a.user]
 	delete(c.live, a)
 	c.ended.Add(traffic)
+	add(c.kept, a.listener, 0, traffic)
 	if len(c.live) == 0 && !c.stays {
 		delete(u.users, a.user)
 	}
@@ -97,7 +105,7 @@ func (s *Server) Usage() Usage {
 	for user, c := range u.users {
 		out.Users[user] = c.usageLocked()
 		for a := range c.live {
-			out.Transports[a.transport].Add(a.session.Traffic())
+			out.Transports[a.listener.Transport].Add(a.session.Traffic())
 		}
 	}
 	return out

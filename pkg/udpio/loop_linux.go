@@ -277,7 +277,7 @@ func (l *loop) socket(fd int32) *loopSocket {
 	if s := l.sockets[fd]; s != nil || l.lending.guests[fd] != nil {
 		return s
 	}
-	if l.watches.notify(fd) {
+	if l.watches.notify(fd, &l.out) {
 		return nil
 	}
 	l.obey()

@@ -7,9 +7,9 @@
 package udpio
 
 import (
+	"net"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 )
 
 // Headroom is the free space in front of every received payload, in bytes. It holds the largest header that a relay puts in front
@@ -117,9 +117,18 @@ type Network interface {
 
 // Watcher is a network whose goroutines can look after connections that are not its own.
 type Watcher interface {
-	// Watch has ready called whenever raw has something to read or has ended, by the goroutine that serves near, or by any of them
-	// when near is nil. ready must take what there is, without waiting, or call stop. After stop no call begins; one may still be
-	// running. stop may be called at any time and any number of times, also when the connection has been closed, and has to be
+	// Watch has ready called whenever the connection has something to read or has ended, by the goroutine that serves near, or by one
+	// of them when near is nil. ready must take what there is, without waiting, or call stop. After stop no call begins; one may still
+	// be running. stop may be called at any time and any number of times, also when the connection has been closed, and has to be
 	// called in the end.
-	Watch(raw syscall.RawConn, near Socket, ready func()) (stop func(), err error)
+	Watch(connection *Direct, near Socket, ready func(Batch)) (stop func(), err error)
 }
+
+// ErrWouldBlock is what reading without waiting returns where reading would wait. TLS takes it for a reason to try again later.
+var ErrWouldBlock net.Error = wouldBlock{}
+
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "there is nothing to read now" }
+func (wouldBlock) Timeout() bool   { return false }
+func (wouldBlock) Temporary() bool { return true }

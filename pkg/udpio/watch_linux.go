@@ -20,12 +20,12 @@ type watch struct {
 	loop  *loop
 	raw   syscall.RawConn
 	fd    int32
-	ready func()
+	ready func(Batch)
 }
 
 // Watch implements Watcher.
-func (ns *Loops) Watch(raw syscall.RawConn, near Socket, ready func()) (stop func(), err error) {
-	l := ns.loopOf(near)
+func (ns *Loops) Watch(connection *Direct, near Socket, ready func(Batch)) (stop func(), err error) {
+	l, raw := ns.loopOf(near), connection.raw
 	w := &watch{loop: l, raw: raw, ready: ready}
 	l.watches.mu.Lock()
 	defer l.watches.mu.Unlock()
@@ -55,13 +55,13 @@ func (w *watch) stop() {
 }
 
 // notify tells whoever watches fd; false when nobody does.
-func (w *watches) notify(fd int32) bool {
+func (w *watches) notify(fd int32, b Batch) bool {
 	w.mu.Lock()
 	watched := w.byFD[fd]
 	w.mu.Unlock()
 	if watched == nil {
 		return false
 	}
-	watched.ready()
+	watched.ready(b)
 	return true
 }

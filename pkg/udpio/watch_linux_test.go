@@ -4,14 +4,14 @@ package udpio
 
 import (
 	"errors"
+	"io"
 	"net"
-	"syscall"
 	"testing"
 	"time"
 )
 
-// connected returns both ends of a TCP connection, and the first one's descriptor.
-func connected(t *testing.T) (a, b net.Conn, raw syscall.RawConn) {
+// connected returns both ends of a TCP connection, and the first one's socket.
+func connected(t *testing.T) (a, b net.Conn, direct *Direct) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -26,10 +26,10 @@ func connected(t *testing.T) (a, b net.Conn, raw syscall.RawConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Close() })
-	if raw, err = a.(*net.TCPConn).SyscallConn(); err != nil {
-		t.Fatal(err)
+	if direct = NewDirect(a); direct == nil {
+		t.Fatal("a TCP connection is a socket")
 	}
-	return a, b, raw
+	return a, b, direct
 }
 
 func wait(t *testing.T, c <-chan string) string {
@@ -52,17 +52,15 @@ func TestWatch(t *testing.T) {
 	defer ns.Wait()
 	near, _ := open(t, ns, "127.0.0.1:0")
 	defer near.Close()
-	a, b, raw := connected(t)
+	a, b, direct := connected(t)
 	for range 3 {
 		got := make(chan string, 16)
-		stop, err := ns.Watch(raw, near, func() {
+		stop, err := ns.Watch(direct, near, func(Batch) {
 			buf := make([]byte, 16)
-			_ = raw.Control(func(fd uintptr) {
-				n, err := syscall.Read(int(fd), buf)
-				if n > 0 || err == nil {
-					got <- string(buf[:n])
-				}
-			})
+			n, err := direct.Read(buf)
+			if n > 0 || err == nil {
+				got <- string(buf[:n])
+			}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -91,9 +89,9 @@ func TestWatchTellsTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Wait()
-	_, b, raw := connected(t)
+	_, b, direct := connected(t)
 	ended, stopper := make(chan string), make(chan func(), 1)
-	stop, err := ns.Watch(raw, nil, func() {
+	stop, err := ns.Watch(direct, nil, func(Batch) {
 		(<-stopper)()
 		ended <- "ended"
 	})
@@ -113,8 +111,8 @@ func TestWatchClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Wait()
-	a, _, raw := connected(t)
-	stop, err := ns.Watch(raw, nil, func() {})
+	a, _, direct := connected(t)
+	stop, err := ns.Watch(direct, nil, func(Batch) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +132,64 @@ func TestWatchClosed(t *testing.T) {
 	if r := arrived.next(t); string(r.payload) != "again" {
 		t.Errorf("got %q", r.payload)
 	}
-	if _, err := ns.Watch(raw, nil, func() {}); !errors.Is(err, net.ErrClosed) {
+	if _, err := ns.Watch(direct, nil, func(Batch) {}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("watching a closed connection: %v", err)
 	}
 }
+
+// TestDirect reads and writes until it would have to wait.
+func TestDirect(t *testing.T) {
+	a, b, direct := connected(t)
+	buf := make([]byte, 64<<10)
+	if n, err := direct.Read(buf); n != 0 || err != ErrWouldBlock {
+		t.Errorf("read %d, %v of nothing", n, err)
+	}
+	written, n := 0, 1
+	for n > 0 {
+		n = direct.Write(buf)
+		written += n
+	}
+	a.Close()
+	if n := direct.Write(buf); n != 0 {
+		t.Errorf("wrote %d bytes to a closed connection", n)
+	}
+	if _, err := direct.Read(buf); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("reading a closed connection: %v", err)
+	}
+	if got, err := io.Copy(io.Discard, b); got != int64(written) || err != nil {
+		t.Errorf("%d bytes arrived of %d, %v", got, written, err)
+	}
+	if NewDirect(&net.UnixConn{}) != nil {
+		t.Error("what is no open socket is none to read from")
+	}
+}
+
+// TestWatchLater: what a watch asks for is done after it, by the loop.
+func TestWatchLater(t *testing.T) {
+	ns, err := NewLoops(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Wait()
+	_, b, direct := connected(t)
+	order := make(chan string, 2)
+	stop, err := ns.Watch(direct, nil, func(batch Batch) {
+		buf := make([]byte, 16)
+		if n, _ := direct.Read(buf); n > 0 {
+			batch.Later(toldLater(order))
+			order <- "ready"
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	b.Write([]byte("hello"))
+	if first, second := wait(t, order), wait(t, order); first != "ready" || second != "flushed" {
+		t.Errorf("%s, then %s", first, second)
+	}
+}
+
+type toldLater chan string
+
+func (f toldLater) Flush() { f <- "flushed" }

@@ -104,6 +104,24 @@ export interface RoomSettings {
   maxMembers: number;
 }
 
+/** What the server's relay does for one member. */
+export interface MemberRelay {
+  /** Its id. */
+  member: string;
+  /** The newest first. Empty: media goes the direct way, over another relay, or not at all. */
+  allocations: RelayAllocation[];
+}
+
+/** An allocation that is alive. Browsers make more than they use. */
+export interface RelayAllocation {
+  /** Between the member and the relay: `udp`, `tcp`, `tls` or `dtls`. */
+  transport: string;
+  /** The relayed address, as in candidates: `203.0.113.1:50000`. */
+  relayed: string;
+  /** Of payload that came through it so far, in both directions; between two allocations of the server with the sender only. */
+  bytes: number;
+}
+
 /** An EventTarget whose events are CustomEvents: `detail` says what happened. */
 export interface Target<Events extends object> extends EventTarget {
   addEventListener<Type extends keyof Events & string>(
@@ -166,6 +184,8 @@ export interface RoomEvents {
   kicked: { reason?: string };
   /** Fresh ICE servers came, and every connection has them. */
   'ice-servers': { iceServers: RTCIceServer[]; ttl: number };
+  /** What the server's own relay does for each member, ourselves included: the answer to {@link Room.askRelay}. */
+  relay: { members: MemberRelay[] };
   /** The server is about to restart. The room comes back by itself. */
   draining: {};
   /** The server refused a message of the type `request`; the room goes on. */
@@ -216,6 +236,12 @@ export class Room extends Emitter<RoomEvents> {
   signal(to: Member | string, data: unknown): boolean;
   /** Sends any JSON value of at most 64 KiB to everybody else through the server, in one order for all; it arrives as `broadcast`. */
   broadcast(data: unknown): boolean;
+
+  /**
+   * Asks the server what its relay does for the members; the answer is the event `relay`. At most once a second: more is answered by
+   * the event `error` with `rate_limited`. False: not asked, since there is no connection to the server.
+   */
+  askRelay(): boolean;
 
   /** Moderators only, as all of these: what is not allowed is answered by the event `error`. Removes a member. */
   kick(member: Member | string, reason?: string): void;
@@ -464,6 +490,7 @@ export type ServerMessage =
   | { type: 'signal'; from: string; data: any }
   | { type: 'broadcast'; from: string; data: any }
   | { type: 'ice-servers'; iceServers: RTCIceServer[]; ttl: number }
+  | { type: 'relay'; members: MemberRelay[] }
   | { type: 'room'; room: RoomSettings }
   | { type: 'kicked'; reason?: string }
   | { type: 'server-message'; data: any }

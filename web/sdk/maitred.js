@@ -918,6 +918,10 @@ export class Room extends Emitter {
     this.#send('limit', { maxMembers });
   }
 
+  askRelay() {
+    return this.state === 'joined' && this.#send('relay');
+  }
+
   /** After a mere ICE restart the direct path would stay in use. */
   async setRelayOnly(relayOnly = true) {
     if (this.relayOnly === relayOnly) return;
@@ -961,7 +965,7 @@ export class Room extends Emitter {
         // Whoever left a moment ago is no trouble: "member-left" is on its way.
         if (it.request === 'signal' && it.code === 'no_such_member') return;
         break;
-      case 'waiting': case 'kicked': case 'draining': case 'server-message': break;
+      case 'waiting': case 'kicked': case 'draining': case 'server-message': case 'relay': break;
       default: return;
     }
     this.emit(type, it);

@@ -388,6 +388,34 @@ test('the application speaks through the server, too', async () => {
   assert.equal(room.broadcast(1), false);
 });
 
+test('the server tells on request what its relay does', async () => {
+  const all = await join({ members: [BOB] });
+  /** @type {unknown[]} */
+  const told = [];
+  all.room.on('relay', ({ members }) => told.push(members));
+  assert.equal(all.room.askRelay(), true);
+  assert.deepEqual(all.sent('relay'), [{ type: 'relay' }]);
+  const members = [{ member: 'ann', allocations: [] }, { member: 'bob', allocations: [{ transport: 'tls', relayed: '203.0.113.1:50000', bytes: 7 }] }];
+  all.last().receive({ type: 'relay', members });
+  assert.deepEqual(told, [members]);
+});
+
+test('and is not asked for what would be stale when it answers', async () => {
+  const all = open();
+  assert.equal(all.room.askRelay(), false);
+  void all.room.join();
+  all.last().open();
+  assert.equal(all.room.askRelay(), false);
+  all.last().receive(joinedMessage());
+  all.last().drop(1006);
+  assert.equal(all.room.askRelay(), false);
+  await all.clock.advance(1_000);
+  all.last().open();
+  all.last().receive(joinedMessage({ resumed: true }));
+  assert.deepEqual(all.sent('relay'), []);
+  assert.equal(all.room.askRelay(), true);
+});
+
 // Doors
 
 test('moderators command by methods', async () => {

@@ -1,4 +1,6 @@
-package turn
+//go:build !386 && !arm && !mips && !mipsle
+
+package udpio
 
 import (
 	"io"
@@ -9,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// direct reads from and writes to a connection without waiting. It goes through Control, which heeds no deadline. One goroutine at
+// Direct reads from and writes to a connection without waiting. It goes through Control, which heeds no deadline. One goroutine at
 // a time reads, one writes, and none while another does so in the ordinary way.
-type direct struct {
+type Direct struct {
 	raw syscall.RawConn
 
 	// made once: method values allocate
@@ -25,8 +27,8 @@ type direct struct {
 	readErr error
 }
 
-// newDirect returns nil for a connection that is no socket itself.
-func newDirect(c net.Conn) *direct {
+// NewDirect returns nil for a connection that is no socket itself, such as one over TLS.
+func NewDirect(c net.Conn) *Direct {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return nil
@@ -35,29 +37,29 @@ func newDirect(c net.Conn) *direct {
 	if err != nil {
 		return nil
 	}
-	d := &direct{raw: raw}
+	d := &Direct{raw: raw}
 	d.send, d.receive = d.sendTo, d.receiveFrom
 	return d
 }
 
-// write takes as much as the kernel does at once and returns how much that was. An error counts as nothing: it comes up again
+// Write takes as much as the kernel does at once and returns how much that was. An error counts as nothing: it comes up again
 // when one writes in the ordinary way.
-func (d *direct) write(b []byte) int {
+func (d *Direct) Write(b []byte) int {
 	d.out, d.written = b, 0
 	_ = d.raw.Control(d.send) // fails when the connection has been closed: nothing is taken
 	d.out = nil
 	return d.written
 }
 
-func (d *direct) sendTo(fd uintptr) {
+func (d *Direct) sendTo(fd uintptr) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(d.out))), uintptr(len(d.out)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	if errno == 0 {
 		d.written = int(n)
 	}
 }
 
-// Read returns errWouldBlock where an ordinary Read would wait.
-func (d *direct) Read(b []byte) (int, error) {
+// Read implements io.Reader. It returns ErrWouldBlock where an ordinary Read would wait.
+func (d *Direct) Read(b []byte) (int, error) {
 	d.in = b
 	if err := d.raw.Control(d.receive); err != nil {
 		d.got, d.readErr = 0, err
@@ -66,12 +68,12 @@ func (d *direct) Read(b []byte) (int, error) {
 	return d.got, d.readErr
 }
 
-func (d *direct) receiveFrom(fd uintptr) {
+func (d *Direct) receiveFrom(fd uintptr) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(d.in))), uintptr(len(d.in)), unix.MSG_DONTWAIT, 0, 0)
 	d.got, d.readErr = int(n), nil
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
-		d.got, d.readErr = 0, errWouldBlock
+		d.got, d.readErr = 0, ErrWouldBlock
 	case errno != 0:
 		d.got, d.readErr = 0, errno
 	case n == 0:
