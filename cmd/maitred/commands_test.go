@@ -98,51 +98,6 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestCheckFails(t *testing.T) {
-	nobody := freePort(t)
-	for _, tt := range []struct {
-		name  string
-		args  []string
-		lines []string // of standard output, by their beginnings
-		says  string
-	}{
-		{"nobody listens", []string{"turn:" + nobody + "?transport=tcp", "--username", "u", "--password", "p"},
-			[]string{"turn:" + nobody + "?transport=tcp  FAILED    cannot reach the server: dial tcp " + nobody}, "1 of 1 servers failed"},
-		{"not a URL", []string{"example.com"}, []string{"example.com  FAILED    \"example.com\" is no STUN or TURN URL"}, "1 of 1 servers failed"},
-		{"two", []string{"stun:" + nobody + "?transport=tcp", "turn:"},
-			[]string{"stun:" + nobody + "?transport=tcp  FAILED", "turn:  "}, "2 of 2 servers failed"},
-		{"the daemon that does not run", []string{"--turn.udp", "off", "--turn.tcp", nobody, "--state_dir", t.TempDir()},
-			[]string{"turn:" + nobody + "?transport=tcp  FAILED    cannot reach the server"}, "1 of 1 servers failed"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			code, out, errOut := maitred(append([]string{"check"}, tt.args...)...)
-			if code != 1 {
-				t.Errorf("exit code %d", code)
-			}
-			wantOneLine(t, errOut, tt.says)
-			lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
-			if len(lines) != len(tt.lines) {
-				t.Fatalf("printed\n%s", out)
-			}
-			for i, l := range lines {
-				if !strings.HasPrefix(l, tt.lines[i]) {
-					t.Errorf("line %q, want %q", l, tt.lines[i])
-				}
-			}
-		})
-	}
-}
-
-func TestCheckFailsInJSON(t *testing.T) {
-	nobody := freePort(t)
-	code, out, errOut := maitred("check", "--json", "stun:"+nobody+"?transport=tcp")
-	var line struct{ URL, Error string }
-	if err := json.Unmarshal([]byte(out), &line); err != nil || code != 1 || line.URL != "stun:"+nobody+"?transport=tcp" || line.Error == "" {
-		t.Errorf("exit code %d, %q: %v", code, out, err)
-	}
-	wantOneLine(t, errOut, "1 of 1 servers failed")
-}
-
 // onLoopback are the flags of a daemon that disturbs nobody.
 func onLoopback(state string) []string {
 	return []string{"--http.listen", "127.0.0.1:0", "--admin.listen", "127.0.0.1:0", "--turn.udp", "127.0.0.1:0", "--turn.tcp", "127.0.0.1:0",
@@ -221,31 +176,5 @@ func interrupt(t *testing.T) {
 	}
 	if err := self.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func checkServing(t *testing.T, state string, urls []string) {
-	t.Helper()
-	if len(urls) != 2 {
-		t.Fatalf("the guide names %q", urls)
-	}
-	_, out, _ := maitred("credentials", "--json", "--state_dir", state)
-	var m minted
-	if err := json.Unmarshal([]byte(out), &m); err != nil {
-		t.Fatal(err)
-	}
-	code, out, errOut := maitred(append([]string{"check", "--username", m.Username, "--password", m.Credential}, urls...)...)
-	if code != 0 || errOut != "" || strings.Count(out, "  ok ") != 2 || strings.Count(out, "seen as 127.0.0.1:") != 2 || strings.Count(out, "relayed at 127.0.0.1:") != 2 {
-		t.Errorf("exit code %d, %q, %q", code, out, errOut)
-	}
-	address, _, _ := strings.Cut(strings.TrimPrefix(urls[0], "turn:"), "?")
-	tcp, _, _ := strings.Cut(strings.TrimPrefix(urls[1], "turn:"), "?")
-	code, out, errOut = maitred("check", "--json", "--state_dir", state, "--turn.udp", address, "--turn.tcp", tcp, "--turn.relay_ports", "none")
-	if code != 0 || errOut != "" || strings.Count(out, `"relayed":"127.0.0.1:`) != 2 || strings.Contains(out, `"error"`) {
-		t.Errorf("the running daemon: exit code %d, %q, %q", code, out, errOut)
-	}
-	code, out, errOut = maitred("check", "stun:"+address, urls[0], "--username", m.Username, "--password", "guess")
-	if code != 1 || errOut != "maitred: 1 of 2 servers failed\n" || !strings.Contains(out, "error 401") || !strings.Contains(out, "  ok ") {
-		t.Errorf("wrong password: exit code %d, %q, %q", code, out, errOut)
 	}
 }

@@ -67,6 +67,9 @@ func TestMistakes(t *testing.T) {
 		{"argument of serve", []string{"serve", "now"}, "", []string{`"now" is no flag`, "`maitred serve` takes flags only"}},
 		{"ready of others", []string{"check", "--ready", "stun:127.0.0.1"}, "", []string{"--ready asks the daemon of this configuration"}},
 		{"ready in JSON", []string{"check", "--ready", "--json"}, "", []string{"--ready asks the daemon of this configuration"}},
+		{"ready in time", []string{"check", "--ready", "--duration", "1s"}, "", []string{"it goes with no URL, --json, --duration or credential"}},
+		{"loop of no length", []string{"check", "--duration=-1s", "stun:127.0.0.1"}, "", []string{"--duration must be between 0 and 1m0s, not -1s"}},
+		{"loop for hours", []string{"check", "--duration", "2h", "stun:127.0.0.1"}, "", []string{"--duration must be between 0 and 1m0s, not 2h0m0s"}},
 		{"argument of config", []string{"config", "turn.udp"}, "", []string{`"turn.udp" is no flag`}},
 		{"argument of credentials", []string{"credentials", "ann"}, "", []string{`"ann" is no flag`}},
 		{"a key that is none", []string{"config"}, "signaling: {token_keys: [\"a:ES256:AAAA\"]}", []string{"signaling.token_keys: key 1"}},
@@ -163,7 +166,7 @@ func TestCommandHelp(t *testing.T) {
 		extra   []string // flags beside those of the configuration
 	}{
 		{"serve", nil}, {"config", nil},
-		{"check", []string{"username", "password", "json"}},
+		{"check", []string{"username", "password", "duration", "json"}},
 		{"credentials", []string{"user", "ttl", "json"}},
 	} {
 		for _, help := range []string{"--help", "-h"} {

@@ -25,6 +25,7 @@ type Config struct {
 	API       API
 	TURN      TURN
 	Signaling Signaling
+	Check     Check
 	Webhooks  Webhooks
 	Admin     Admin
 	Log       Log
@@ -140,6 +141,14 @@ type SignalingLimits struct {
 	Attempts             int // wrong passwords of one connection
 	Waiting              int // connections at the door of one room
 	Tokens               int // remembered: uses and kicks
+}
+
+// Check lets the page /check test this server.
+type Check struct {
+	Enabled  bool
+	TTL      time.Duration // of one check
+	PerIP    int           // begun a minute; 0: no limit
+	Sessions int           // at the same time
 }
 
 // Webhooks tells an application's server what happens in rooms.

@@ -12,7 +12,7 @@ import (
 
 var (
 	variableName = regexp.MustCompile(`MAITRED_[A-Z0-9_]+`)
-	keyName      = regexp.MustCompile("`((?:http|api|turn|signaling|webhooks|admin|log)\\.[a-z_.]+[a-z])`")
+	keyName      = regexp.MustCompile("`((?:http|api|turn|signaling|check|webhooks|admin|log)\\.[a-z_.]+[a-z])`")
 )
 
 // TestNamesInDocuments finds variables and keys that what people copy from names, and that do not exist.

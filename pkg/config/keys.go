@@ -202,6 +202,15 @@ var table = []Key{
 	one("signaling.limits.queue", "256", number(8, 65536, ""), func(c *Config) *int { return &c.Signaling.Queue },
 		"Messages that a slow member may lag behind before it is disconnected."),
 
+	one("check.enabled", "true", boolean(), func(c *Config) *bool { return &c.Check.Enabled },
+		"The page /check gets a credential to test this server with, and learns what of its packets arrived here."),
+	one("check.ttl", "2m", duration(10*time.Second, time.Hour), func(c *Config) *time.Duration { return &c.Check.TTL },
+		"How long such a check lasts: its credential and allocations end then."),
+	one("check.per_ip", "6", amount(), func(c *Config) *int { return &c.Check.PerIP },
+		"Checks begun a minute from one IP address; 0: no limit."),
+	one("check.sessions", "256", number(1, 65536, ""), func(c *Config) *int { return &c.Check.Sessions },
+		"Checks at the same time."),
+
 	one("webhooks.url", "", webhookURL(), func(c *Config) *string { return &c.Webhooks.URL },
 		"Where events of rooms and members are sent to, by POST."),
 	one("webhooks.secret", "", webhookSecret(), func(c *Config) *string { return &c.Webhooks.Secret },

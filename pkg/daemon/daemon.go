@@ -8,7 +8,8 @@
 //	signaling.Hub -> events.go -> webhook.Sender -> the application's server
 //
 // Read New for what there is, Run for its life, ice.go for how a room and the relay know of each other, urls.go for what browsers are told,
-// tls.go for the certificate, tokens.go for join tokens and the server API, events.go for webhooks, traffic.go for what was relayed for whom.
+// tls.go for the certificate, tokens.go for join tokens and the server API, events.go for webhooks, traffic.go for what was relayed for whom, check.go for
+// the tests that the page /check makes.
 package daemon
 
 import (
@@ -57,6 +58,7 @@ type Daemon struct {
 	turn        *turn.Server
 	webhooks    *webhook.Sender // nil: nobody is told
 	hub         *signaling.Hub
+	checks      *checks
 	http        *httpd.Server
 
 	hurry     chan struct{} // closed by Hurry
@@ -83,6 +85,7 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 	if d.sockets, err = ingress.Inherited(); err != nil {
 		return nil, err
 	}
+	d.checks = newChecks(c.Check, d.beginCheck, d.endCheck)
 	if d.turn, err = turn.New(d.turnConfig()); err != nil {
 		return nil, errors.Join(err, d.sockets.Close())
 	}
@@ -188,6 +191,7 @@ func (d *Daemon) turnConfig() turn.Config {
 		Bandwidth:            bandwidthOf(d.config),
 		Peers:                turn.Peers{Allow: t.AllowPeers, Deny: t.DenyPeers},
 		MemberMay:            d.memberMay,
+		Observe:              d.checks.observe,
 		UnauthenticatedPerIP: t.Limits.UnauthenticatedPerIP,
 		ConnectionsPerIP:     t.Limits.ConnectionsPerIP,
 		DTLSHandshakes:       t.Limits.DTLSHandshakes,
@@ -220,7 +224,7 @@ func (d *Daemon) signalingOptions() signaling.Options {
 		Tokens:               d.tokens.Load(), TokensOnly: s.Auth == authToken, RememberedTokens: s.Limits.Tokens,
 		KnockTimeout: s.KnockTimeout, WaitingPerRoom: s.Limits.Waiting,
 		ClientIP: func(r *http.Request) netip.Addr { return httpd.ClientIP(r, d.config.HTTP.TrustedProxies) },
-		ICE:      d, Releaser: d, Observer: d.observer(),
+		ICE:      d, Releaser: d, Relay: d, Observer: d.observer(),
 		RoomPermissions:    d.config.TURN.RoomPermissions,
 		AddressesPerMember: d.config.TURN.Limits.AddressesPerMember,
 		Log:                d.log,
@@ -251,6 +255,9 @@ func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
 		Kick:        d.hub.Kick, CloseRoom: d.hub.CloseRoom, Message: d.message,
 		CheckToken: d.checkToken, MintToken: d.mintToken,
 		Log: d.log,
+	}
+	if d.config.Check.Enabled {
+		c.StartCheck, c.Check, c.CheckNeedsToken = d.startCheck, d.check, d.config.Signaling.Auth == authToken
 	}
 	if d.certificate != nil {
 		c.Challenge = d.certificate.ChallengeHandler
@@ -299,6 +306,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		stopHTTP()
 		stopCertificate()
 		<-httpDone
+		d.checks.stop()
 		stopTURN()
 		return nil
 	})
@@ -316,6 +324,7 @@ func (d *Daemon) drain(failed context.Context) {
 	d.http.SetDraining()
 	d.turn.Drain()
 	d.hub.Drain()
+	d.checks.stop()
 	ctx, cancel := context.WithTimeout(failed, d.config.DrainTimeout)
 	defer cancel()
 	tick := time.NewTicker(drainPoll)

@@ -41,6 +41,16 @@ func (d *Daemon) Revoke(token string, expires time.Time) {
 	d.turn.EndUser(user)
 }
 
+// Relayed implements signaling.RelayObserver. The client's address stays here: relays are there to hide it from the others.
+func (d *Daemon) Relayed(member string) []signaling.RelayAllocation {
+	var out []signaling.RelayAllocation
+	for _, a := range d.turn.AllocationsOf(d.authority.MemberID(member)) {
+		bytes := a.Traffic.Up.Bytes + a.Traffic.Down.Bytes + a.Traffic.ShortCircuit.Bytes
+		out = append(out, signaling.RelayAllocation{Transport: a.Transport, Relayed: a.Relayed.String(), Bytes: bytes})
+	}
+	return out
+}
+
 // memberMay is turn.Config.MemberMay: rooms know what was signalled, and only to members it matters.
 func (d *Daemon) memberMay(user string, ip netip.Addr) bool {
 	if !credential.Reserved(user) {

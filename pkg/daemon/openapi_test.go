@@ -73,6 +73,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	bob.expect("waiting")
 	r.join("green")
 	token := r.mint(`{"room":"blue","name":"Cleo"}`)
+	check := r.beginCheck()
+	hold(t, []string{targets(check)[0].URL}, targets(check)[0].Username, targets(check)[0].Password)
 
 	used := map[string]bool{}
 	for _, tt := range []struct {
@@ -93,6 +95,9 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"ICE servers by key", "POST", openapitest.Public, "/api/v1/ice-servers", key, `{"user":"ann","ttl":60}`, 200, `:ann"`},
 		{"ICE servers by token", "POST", openapitest.Public, "/api/v1/ice-servers", token, "", 200, ":token-"},
 		{"ICE servers by nonsense", "POST", openapitest.Public, "/api/v1/ice-servers", "nonsense", "", 401, "unauthorized"},
+		{"check", "POST", openapitest.Public, "/api/v1/check", "", "", 200, `"listeners":[{"transport":"udp"`},
+		{"what came of a check", "GET", openapitest.Public, "/api/v1/check/" + check.ID, "", "", 200, `"heard":true`},
+		{"what came of no check", "GET", openapitest.Public, "/api/v1/check/x", "", "", 404, "no_such_check"},
 		{"TURN REST", "GET", openapitest.Public, "/turn?service=turn&key=" + key, "", "", 200, "uris"},
 		{"alive", "GET", openapitest.Public, "/healthz", "", "", 200, "ok"},
 		{"ready", "GET", openapitest.Public, "/readyz", "", "", 200, "ready"},

@@ -43,7 +43,7 @@ func (s *Server) iceServers(w http.ResponseWriter, r *http.Request) {
 	case holder != nil && user != "":
 		badRequest(w, "With a join token the credential is for the token's holder: leave user out.")
 	case s.cfg.ICE == nil:
-		writeProblem(w, http.StatusServiceUnavailable, "no_turn", "This daemon relays nothing: no TURN listener is open.")
+		noTURN(w)
 	case holder != nil:
 		writeJSON(w, s.iceServersFor(holder, ttl, HostName(r.Host)))
 	default:
@@ -141,7 +141,7 @@ func (s *Server) turnREST(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.cfg.REST == nil {
-		writeProblem(w, http.StatusServiceUnavailable, "no_turn", "This daemon relays nothing: no TURN listener is open.")
+		noTURN(w)
 		return
 	}
 	writeJSON(w, s.cfg.REST(user, HostName(r.Host)))

@@ -84,6 +84,14 @@ type Config struct {
 	// how long the token is good for, which the credential does not outlive.
 	CheckToken func(client netip.Addr, token string) (user string, left time.Duration, ok bool)
 
+	// StartCheck begins a check of this server for client, which knows it as host.
+	// It returns ErrNoTURN or a *TooManyChecksError. Nil: nobody may.
+	StartCheck func(client netip.Addr, host string) (Check, error)
+	// CheckNeedsToken closes StartCheck to whoever has no join token.
+	CheckNeedsToken bool
+	// Check is what the server has seen of a check, shown as JSON.
+	Check func(id string) (report any, ok bool)
+
 	// Ready says what keeps the daemon from serving, nil when nothing does.
 	Ready func(context.Context) error
 	// Connections counts what comes to SecureListen; may be nil.

@@ -29,7 +29,7 @@ func openAPI(t *testing.T) *openapitest.Document {
 // forPeople are the routes that the document does not have: pages and what they
 // are made of, profiles, and signaling, which OpenAPI cannot describe.
 var forPeople = []string{
-	"public GET /{$}", "public GET /r/{room}", "public GET /assets/{path...}", "public GET /sdk/{path...}", "public GET /ws",
+	"public GET /{$}", "public GET /r/{room}", "public GET /r/{room}/qr.svg", "public GET /check", "public GET /assets/{path...}", "public GET /sdk/{path...}", "public GET /ws",
 	"admin GET /{$}", "admin GET /status.css", "admin GET /debug/pprof/", "admin GET /debug/pprof/cmdline",
 	"admin GET /debug/pprof/profile", "admin GET /debug/pprof/symbol", "admin GET /debug/pprof/trace",
 }
@@ -83,6 +83,13 @@ func apiConfig() Config {
 		return testICE(user, ttl, host)
 	}
 	cfg.CheckToken = testCheckToken
+	cfg.StartCheck = testStartCheck
+	cfg.Check = func(id string) (any, bool) {
+		udp := map[string]any{"transport": "udp", "port": 3478, "heard": true, "first_ms": 0, "allocations": 1, "relayed": carried(),
+			"requests": []any{map[string]any{"method": "allocate", "code": 401, "count": 1}}}
+		event := map[string]any{"at_ms": 0, "transport": "udp", "client": "192.0.2.1:5", "method": "allocate", "code": 401}
+		return map[string]any{"client": "192.0.2.1", "age_ms": 5, "transports": []any{udp}, "events": []any{event}}, id == "c1"
+	}
 	cfg.Rooms = func() any { return []any{room} }
 	cfg.Room = func(name string) (any, bool) { return room, name == "tea" }
 	cfg.CloseRoom = func(name, _ string) bool { return name == "tea" }
@@ -127,6 +134,7 @@ func testCheckToken(_ netip.Addr, token string) (user string, left time.Duration
 const (
 	full     = "full"     // answers everything
 	guarded  = "guarded"  // has a token for the administrator
+	closed   = "closed"   // lets only holders of join tokens in
 	bare     = "bare"     // has no functions and no keys
 	draining = "draining" // is about to stop
 	deaf     = "deaf"     // is not ready
@@ -154,6 +162,18 @@ var exchanges = []exchange{
 	{name: "ICE servers where there are no keys", server: bare, method: "POST", path: "/api/v1/ice-servers", status: 403, code: "no_api_keys"},
 	{name: "ICE servers, a large body", method: "POST", path: "/api/v1/ice-servers", body: strings.Repeat(" ", 5000), headers: []string{key}, status: 413, code: "too_large"},
 	{name: "ICE servers without a relay", server: deaf, method: "POST", path: "/api/v1/ice-servers", headers: []string{key}, status: 503, code: "no_turn"},
+	{name: "check", method: "POST", path: "/api/v1/check", status: 200},
+	{name: "check by a join token", server: closed, method: "POST", path: "/api/v1/check", headers: []string{joinToken}, status: 200},
+	{name: "check without a token", server: closed, method: "POST", path: "/api/v1/check", status: 401, code: "unauthorized"},
+	{name: "check by an API key", server: closed, method: "POST", path: "/api/v1/check", headers: []string{key}, status: 401, code: "unauthorized"},
+	{name: "check by a foreign page", method: "POST", path: "/api/v1/check", headers: []string{otherSite}, status: 403, code: "cross_origin"},
+	{name: "check where nobody may", server: bare, method: "POST", path: "/api/v1/check", status: 404, code: "check_disabled"},
+	{name: "one check too many", method: "POST", path: "/api/v1/check", headers: []string{"Host: busy"}, status: 429, code: "too_many_checks"},
+	{name: "check without a relay", method: "POST", path: "/api/v1/check", headers: []string{"Host: deaf"}, status: 503, code: "no_turn"},
+	{name: "check while draining", server: draining, method: "POST", path: "/api/v1/check", status: 503, code: "draining"},
+	{name: "what came of a check", path: "/api/v1/check/c1", status: 200},
+	{name: "what came of no check", path: "/api/v1/check/c2", status: 404, code: "no_such_check"},
+	{name: "what came of a check where nobody may", server: bare, path: "/api/v1/check/c1", status: 404, code: "no_such_check"},
 	{name: "TURN REST", path: "/turn?service=turn&username=ann&key=" + testKey, status: 200},
 	{name: "TURN REST, other service", path: "/turn?service=x&key=" + testKey, status: 400, code: "bad_request"},
 	{name: "TURN REST without a key", path: "/turn?service=turn", status: 401, code: "unauthorized"},
@@ -240,6 +260,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	cfg := apiConfig()
 	cfg.AdminToken = testToken
 	servers[guarded] = run(t, cfg)
+	cfg.CheckNeedsToken = true
+	servers[closed] = run(t, cfg)
 	servers[deaf] = run(t, Config{APIKeys: []string{testKey}, Ready: func(context.Context) error { return errors.New("turn.udp is deaf") }})
 	servers[draining].SetDraining()
 

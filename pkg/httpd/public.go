@@ -30,9 +30,13 @@ func (s *Server) publicRoutes() []route {
 	routes := []route{
 		{"GET /{$}", s.site.page("index.html")},
 		{"GET /r/{room}", s.site.page("call.html")},
+		{"GET /r/{room}/qr.svg", s.roomQR},
+		{"GET /check", s.site.page("check.html")},
 		{"GET /assets/{path...}", s.site.asset},
 		{"GET /sdk/{path...}", s.site.sdk},
 		{"POST /api/v1/ice-servers", s.iceServers},
+		{"POST /api/v1/check", s.startCheck},
+		{"GET /api/v1/check/{id}", s.check},
 		{"GET /api/v1/openapi.json", s.document("openapi.json")},
 		{"GET /api/v1/protocol.schema.json", s.document("protocol.schema.json")},
 		{"GET /api/v1/protocol.md", s.document("protocol.md")},

@@ -149,7 +149,7 @@ func checkHeaders(t *testing.T, got answer) {
 
 func TestHEAD(t *testing.T) {
 	s := run(t, publicConfig())
-	for _, path := range []string{"/", "/r/tea", "/assets/style.css", "/healthz", "/readyz"} {
+	for _, path := range []string{"/", "/r/tea", "/r/tea/qr.svg", "/assets/style.css", "/healthz", "/readyz"} {
 		get, head := ask(t, "GET", s.url(path), ""), ask(t, "HEAD", s.url(path), "")
 		if head.status != 200 || head.body != "" || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
 			t.Errorf("HEAD %s: %d %q %q", path, head.status, head.body, head.header)
@@ -244,6 +244,7 @@ func TestAccessLog(t *testing.T) {
 			s := run(t, cfg)
 			ask(t, "GET", s.url("/turn?service=turn&key="+testKey), "")
 			ask(t, "GET", s.url("/r/secret-room"), "")
+			ask(t, "GET", s.url("/r/secret-room/qr.svg"), "")
 			ask(t, "GET", s.url("/r/secret-room/and-more"), "")
 			last := ask(t, "GET", s.url("/assets/style.css"), "")
 			// A line is written after its answer, so wait for it at the next one.

@@ -27,6 +27,8 @@ func TestServerAPIPage(t *testing.T) {
 	cfg.CloseRoom = func(string, string) bool { return true }
 	cfg.Kick = func(string, string, string) bool { return true }
 	cfg.Message = func(string, string, json.RawMessage) error { return nil }
+	report, _ := cfg.Check("c1")
+	cfg.Check = func(string) (any, bool) { return report, true }
 	s, d := run(t, cfg), openAPI(t)
 	used := map[string]bool{}
 	last := shown{}

@@ -1,6 +1,7 @@
 package icecheck
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -17,9 +19,11 @@ import (
 
 // client exchanges requests and responses with one server.
 type client struct {
-	conn   net.Conn
-	stream bool
-	stop   func() bool
+	conn    net.Conn
+	stream  *bufio.Reader // nil over UDP and DTLS
+	packet  []byte        // of UDP and DTLS: what was read last
+	channel uint16        // bound, else 0: ChannelData of others is no answer of a TURN server
+	stop    func() bool
 }
 
 // auth is the long-term credential with what the server's challenges added to it.
@@ -40,7 +44,12 @@ func dial(ctx context.Context, u serverURL, config *tls.Config) (*client, error)
 			return nil, err
 		}
 	}
-	c := &client{conn: conn, stream: u.network == "tcp"}
+	c := &client{conn: conn}
+	if u.network == "tcp" {
+		c.stream = bufio.NewReaderSize(conn, maxMessage)
+	} else {
+		c.packet = make([]byte, maxMessage)
+	}
 	c.stop = context.AfterFunc(ctx, func() { c.conn.Close() })
 	return c, nil
 }
@@ -101,9 +110,13 @@ func (c *client) close() {
 
 // exchange sends a request, with a credential if a is not nil, and returns the success response. Fresh nonces are taken up
 // (438, and the first 401). Error responses come back as *CodeError.
-func (c *client) exchange(ctx context.Context, method stun.Method, a *auth, attributes ...stun.RawAttribute) (*stun.Message, error) {
+func (c *client) exchange(ctx context.Context, method stun.Method, a *auth, attributes ...stun.Setter) (*stun.Message, error) {
 	for attempt := 0; ; attempt++ {
-		response, err := c.roundTrip(ctx, request(method, a, attributes))
+		m, err := request(method, a, attributes)
+		if err != nil {
+			return nil, err
+		}
+		response, err := c.roundTrip(ctx, m)
 		if err != nil {
 			if ctx.Err() != nil {
 				err = ctx.Err()
@@ -127,10 +140,10 @@ func (c *client) exchange(ctx context.Context, method stun.Method, a *auth, attr
 	}
 }
 
-func request(method stun.Method, a *auth, attributes []stun.RawAttribute) *stun.Message {
-	m := stun.MustBuild(stun.TransactionID, stun.NewType(method, stun.ClassRequest))
-	for _, attribute := range attributes {
-		m.Add(attribute.Type, attribute.Value)
+func request(method stun.Method, a *auth, attributes []stun.Setter) (*stun.Message, error) {
+	m, err := stun.Build(append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, attributes...)...)
+	if err != nil {
+		return nil, fmt.Errorf("the request cannot be written: %w", err)
 	}
 	if a != nil && a.nonce != nil {
 		m.Add(stun.AttrUsername, []byte(a.username))
@@ -140,7 +153,16 @@ func request(method stun.Method, a *auth, attributes []stun.RawAttribute) *stun.
 		_ = key.AddTo(m) // fails only behind a FINGERPRINT
 	}
 	_ = stun.Fingerprint.AddTo(m) // only computes
-	return m
+	return m, nil
+}
+
+// peerAddress is an XOR-PEER-ADDRESS (RFC 8656 section 18.3).
+type peerAddress netip.AddrPort
+
+// AddTo implements stun.Setter.
+func (p peerAddress) AddTo(m *stun.Message) error {
+	a := netip.AddrPort(p)
+	return stun.XORMappedAddress{IP: a.Addr().AsSlice(), Port: int(a.Port())}.AddToAs(m, stun.AttrXORPeerAddress)
 }
 
 // firstWait is the first retransmission interval over UDP; it doubles (RFC 8489 section 6.2.1).
@@ -152,24 +174,28 @@ func (c *client) roundTrip(ctx context.Context, m *stun.Message) (*stun.Message,
 		if _, err := c.conn.Write(m.Raw); err != nil {
 			return nil, err
 		}
-		if !c.stream {
+		if c.stream == nil {
 			if err := c.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 				return nil, err
 			}
 		}
 		response, err := c.receive(m.TransactionID)
-		var timeout net.Error
-		if err == nil || c.stream || ctx.Err() != nil || !errors.As(err, &timeout) || !timeout.Timeout() {
+		if c.stream != nil || ctx.Err() != nil || !timedOut(err) {
 			return response, err
 		}
 	}
 }
 
+// timedOut tells that a read deadline has passed. DTLS has another error for it than sockets.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // receive reads until the response with that transaction ID.
 func (c *client) receive(id [stun.TransactionIDSize]byte) (*stun.Message, error) {
-	buf := make([]byte, 64<<10+20)
 	for {
-		b, err := c.readMessage(buf)
+		b, err := c.readMessage()
 		if err != nil {
 			return nil, err
 		}
@@ -180,18 +206,46 @@ func (c *client) receive(id [stun.TransactionIDSize]byte) (*stun.Message, error)
 	}
 }
 
-func (c *client) readMessage(buf []byte) ([]byte, error) {
-	if !c.stream {
-		n, err := c.conn.Read(buf)
-		return buf[:n], err
+const (
+	stunHeader    = 20
+	channelHeader = 4
+	maxMessage    = stunHeader + 1<<16 // bytes: what the length fields can say
+)
+
+// readMessage returns the next STUN message or ChannelData message, good until the next call. What a read that timed out has read of a stream is
+// there for the next one.
+func (c *client) readMessage() ([]byte, error) {
+	if c.stream == nil {
+		n, err := c.conn.Read(c.packet)
+		return c.packet[:n], err
 	}
-	if _, err := io.ReadFull(c.conn, buf[:20]); err != nil {
-		return nil, err
+	head, err := c.stream.Peek(channelHeader)
+	if err != nil {
+		return nil, ended(head, err)
 	}
-	n := 20 + int(binary.BigEndian.Uint16(buf[2:]))
-	if buf[0]>>6 != 0 {
+	n, padded := int(binary.BigEndian.Uint16(head[2:])), 0
+	switch {
+	case head[0]>>6 == 0:
+		n += stunHeader
+		padded = n
+	case c.channel != 0 && binary.BigEndian.Uint16(head) == c.channel:
+		n += channelHeader
+		padded = (n + 3) &^ 3 // RFC 8656 section 12.5
+	default:
 		return nil, errors.New("the server does not speak STUN")
 	}
-	_, err := io.ReadFull(c.conn, buf[20:n])
-	return buf[:n], err
+	b, err := c.stream.Peek(padded)
+	if err != nil {
+		return nil, ended(b, err)
+	}
+	_, err = c.stream.Discard(padded) // it is there
+	return b[:n], err
+}
+
+// ended tells the end of a stream inside a message from the one between messages.
+func ended(read []byte, err error) error {
+	if errors.Is(err, io.EOF) && len(read) > 0 {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

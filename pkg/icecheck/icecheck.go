@@ -42,13 +42,19 @@ type CodeError struct {
 
 func (e *CodeError) Error() string {
 	advice := map[int]string{
+		300: "the server sends its clients to another one, because it is busy or about to stop",
+		400: "the server takes the request for malformed",
 		401: "the server does not accept the credential: wrong password, expired, or another secret",
 		403: "forbidden by the server's policy",
 		437: "the server believes that this address has an allocation already",
 		441: "the credential differs from the one that the allocation was made with",
+		420: "the server does not know something that the request asks for",
+		438: "the server keeps refusing its own nonces: its nodes may not share them",
+		440: "the server has no relayed address of this family (IPv4 or IPv6)",
 		442: "the server does not relay the transport that was asked for",
+		443: "the peer's address is of the other family (IPv4 or IPv6) than the relayed one",
 		486: "the quota of allocations is used up",
-		508: "the server has no relay port to give",
+		508: "the server has no relay port to give, or is about to stop",
 	}[e.Code]
 	if advice == "" {
 		return fmt.Sprintf("error %d %s", e.Code, e.Reason)
@@ -74,15 +80,25 @@ func Check(ctx context.Context, t Target) Result {
 	}
 	defer c.close()
 	if u.relay {
-		r.Mapped, r.Relayed, r.Err = c.allocate(ctx, t.Username, t.Password)
+		var a allocation
+		if a, r.Err = c.allocate(ctx, t.Username, t.Password); r.Err == nil {
+			r.Err = a.giveUp(ctx)
+		}
+		r.Mapped, r.Relayed = a.mapped, a.relayed
 	} else {
 		r.Mapped, r.Err = c.bind(ctx)
 	}
 	r.Took = time.Since(start)
-	if errors.Is(r.Err, context.DeadlineExceeded) {
-		r.Err = errors.New("no answer: the server is down, or a firewall lets nothing through")
-	}
+	r.Err = inTime(r.Err)
 	return r
+}
+
+// inTime says in words that time was up.
+func inTime(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("no answer: the server is down, or a firewall lets nothing through")
+	}
+	return err
 }
 
 // bind asks for the address that the server sees.
@@ -94,38 +110,52 @@ func (c *client) bind(ctx context.Context) (mapped netip.AddrPort, err error) {
 	return mappedAddress(m)
 }
 
-// allocate takes the long-term credential mechanism through its two steps (RFC 8489 section 9.2, RFC 8656 section 7) and gives the
-// allocation up again.
-func (c *client) allocate(ctx context.Context, username, password string) (mapped, relayed netip.AddrPort, err error) {
-	transport := stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
-	_, err = c.exchange(ctx, stun.MethodAllocate, nil, transport)
+// allocation is one that the server has made for a client.
+type allocation struct {
+	*client
+	auth            *auth
+	mapped, relayed netip.AddrPort
+}
+
+// requestedUDP asks for a relayed address of UDP (RFC 8656 section 18.7).
+var requestedUDP = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
+
+// allocate takes the long-term credential mechanism through its two steps (RFC 8489 section 9.2, RFC 8656 section 7). What the server told until
+// an error is in the allocation.
+func (c *client) allocate(ctx context.Context, username, password string) (a allocation, err error) {
+	a = allocation{client: c, auth: &auth{username: username, password: password}}
+	_, err = c.exchange(ctx, stun.MethodAllocate, nil, requestedUDP)
 	var refused *CodeError
 	switch {
 	case err == nil:
-		return mapped, relayed, errors.New("the server relays for everybody: it asked for no credential")
+		return a, errors.New("the server relays for everybody: it asked for no credential")
 	case !errors.As(err, &refused) || refused.Code != 401:
-		return mapped, relayed, err
+		return a, err
 	case username == "":
-		return mapped, relayed, errors.New("the server asks for a credential: give a username and a password")
+		return a, errors.New("the server asks for a credential: give a username and a password")
 	}
-	auth := &auth{username: username, password: password}
-	m, err := c.exchange(ctx, stun.MethodAllocate, auth, transport)
+	m, err := c.exchange(ctx, stun.MethodAllocate, a.auth, requestedUDP)
 	if err != nil {
-		return mapped, relayed, err
+		return a, err
 	}
-	if mapped, err = mappedAddress(m); err != nil {
-		return mapped, relayed, err
+	if a.mapped, err = mappedAddress(m); err != nil {
+		return a, err
 	}
 	var x stun.XORMappedAddress
 	if err := x.GetFromAs(m, stun.AttrXORRelayedAddress); err != nil {
-		return mapped, relayed, fmt.Errorf("the server allocated, but told no relayed address: %w", err)
+		return a, fmt.Errorf("the server allocated, but told no relayed address: %w", err)
 	}
-	relayed = addrPort(x)
-	_, err = c.exchange(ctx, stun.MethodRefresh, auth, stun.RawAttribute{Type: stun.AttrLifetime, Value: make([]byte, 4)})
+	a.relayed = addrPort(x)
+	return a, nil
+}
+
+// giveUp ends the allocation (RFC 8656 section 8).
+func (a *allocation) giveUp(ctx context.Context) error {
+	_, err := a.exchange(ctx, stun.MethodRefresh, a.auth, stun.RawAttribute{Type: stun.AttrLifetime, Value: make([]byte, 4)})
 	if err != nil {
-		return mapped, relayed, fmt.Errorf("the server allocated, but the allocation could not be given up: %w", err)
+		return fmt.Errorf("the server allocated, but the allocation could not be given up: %w", err)
 	}
-	return mapped, relayed, nil
+	return nil
 }
 
 func mappedAddress(m *stun.Message) (netip.AddrPort, error) {

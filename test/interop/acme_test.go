@@ -60,7 +60,7 @@ func TestDomain(t *testing.T) {
 		t.Errorf("the certificate is good until %v", until)
 	}
 	// The self-check wants the domain in the certificate. Only this port is known: the system chose the others.
-	if text := string(d.Run("check")); !strings.HasPrefix(text, "turns:"+secure+"?transport=tcp  ok ") {
+	if text := string(d.Run("check")); !strings.HasPrefix(text, "ALL WELL: ") || !strings.Contains(text, "\nturns:"+secure+"?transport=tcp  ok ") {
 		t.Errorf("maitred check says:\n%s", text)
 	}
 
