@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint bench fuzz setup test-go test-web test-e2e
+.PHONY: help run build test lint bench page-speed fuzz setup test-go test-web test-e2e
 
 # git may be absent, and a source archive has no history.
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -46,6 +46,9 @@ bench: build ## the Go benchmarks (BENCHTIME=1s), and loads on relay and signali
 	./bin/maitred bench signaling --rooms 1 --members 16 --fan-out --messages 100
 	./bin/maitred bench signaling --flood 8
 
+page-speed: ## how soon the page is ready on a 4G line, and from the click on "join" to the first picture
+	test/scripts/page-speed.sh
+
 fuzz: ## every fuzz target for FUZZTIME=10s; "make test" runs their seeds
 	test/scripts/fuzz.sh $(FUZZTIME)
 
@@ -59,10 +62,10 @@ test-go: ## the Go tests with the race detector, coturn, proxies, ACME and the G
 test-web: web/node_modules ## the page's tests in Node
 	cd web && node --test --test-reporter=spec
 
-test-e2e: ## calls between real browsers through the real daemon (MAITRED_SHOTS=DIR keeps screenshots)
+test-e2e: web/node_modules ## calls between real browsers through the real daemon (MAITRED_SHOTS=DIR keeps screenshots)
 	go build -race -buildvcs=false -o bin/maitred-race ./cmd/maitred
 	go -C docs/examples/gomember build -race -buildvcs=false -o "$(CURDIR)/bin/gomember-race" .
-	cd test/e2e && MAITRED_BIN="$(CURDIR)/bin/maitred-race" MAITRED_GOMEMBER="$(CURDIR)/bin/gomember-race" go test -exec "$(CURDIR)/test/scripts/netns.sh" -count=1 -timeout 9m .
+	cd test/e2e && MAITRED_BIN="$(CURDIR)/bin/maitred-race" MAITRED_GOMEMBER="$(CURDIR)/bin/gomember-race" go test -exec "$(CURDIR)/test/scripts/netns.sh" -count=1 -timeout 12m .
 
 web/node_modules: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund

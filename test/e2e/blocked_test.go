@@ -36,6 +36,7 @@ func TestBlockedWebSocket(t *testing.T) {
 	ann := startBrowser(t, headlessShell).personAt(proxy.URL, "tea", "Ann", true)
 	ann.phase("joining")
 	ann.waitFor(15*time.Second, `document.body.innerText.includes("blocks WebSockets")`)
+	ann.shows(`a[href="/check"][target=_blank]`, "Check the connection")
 	ann.screenshot("join-blocked")
 	close(mended)
 	ann.phase("call")

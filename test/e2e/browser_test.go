@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,19 +23,19 @@ const (
 
 // browser is one browser process with a fresh profile.
 type browser struct {
-	t   *testing.T
+	t   testing.TB
 	ctx context.Context
 	log *harness.Transcript
 }
 
 // startBrowser takes flags beyond the ones every test needs, as name, value.
-func startBrowser(t *testing.T, executable string, flags ...string) *browser {
+func startBrowser(t testing.TB, executable string, flags ...string) *browser {
 	t.Helper()
 	return startBrowserWith(t, executable, nil, flags...)
 }
 
 // startBrowserWith also takes options of chromedp's, over those of every test.
-func startBrowserWith(t *testing.T, executable string, more []chromedp.ExecAllocatorOption, flags ...string) *browser {
+func startBrowserWith(t testing.TB, executable string, more []chromedp.ExecAllocatorOption, flags ...string) *browser {
 	t.Helper()
 	home := t.TempDir()
 	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
@@ -96,11 +97,13 @@ func (b *browser) permit(names ...string) {
 
 // tab is one page in the browser.
 type tab struct {
-	t       *testing.T
+	t       testing.TB
 	name    string
 	ctx     context.Context
 	close   context.CancelFunc
 	console *harness.Transcript
+	// firefox drives the page where it is not chromedp.
+	firefox *firefoxPage
 }
 
 // open gives a new tab with url, called name in failures.
@@ -144,7 +147,15 @@ func (p *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 
 func (p *tab) click(selector string) {
 	p.t.Helper()
-	p.do("click "+selector, chromedp.Click(chromedp.CSS(selector)))
+	if p.firefox == nil {
+		p.do("click "+selector, chromedp.Click(chromedp.CSS(selector)))
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, 20*time.Second)
+	defer cancel()
+	if err := p.firefox.click(ctx, selector); err != nil {
+		p.t.Fatalf("%s: click %s: %v", p.name, selector, err)
+	}
 }
 
 // write replaces what is in a field, by keys.
@@ -156,14 +167,30 @@ func (p *tab) write(selector, text string) {
 		focused, err := evaluate[bool](p, `document.activeElement.matches(`+strconv.Quote(selector)+`) && (document.activeElement.select(), true)`)
 		return focused, err
 	})
-	p.do("write into "+selector, chromedp.SendKeys(chromedp.CSS(selector), text))
+	if p.firefox == nil {
+		p.do("write into "+selector, chromedp.SendKeys(chromedp.CSS(selector), text))
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, 20*time.Second)
+	defer cancel()
+	if err := p.firefox.typeText(ctx, text); err != nil {
+		p.t.Fatalf("%s: write into %s: %v", p.name, selector, err)
+	}
 }
 
 // evaluate returns the value of a JavaScript expression, awaited.
 func evaluate[T any](p *tab, expression string) (T, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
-	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if p.firefox == nil {
+		return chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	}
+	var v T
+	text, err := p.firefox.evaluate(ctx, expression)
+	if err == nil {
+		err = json.Unmarshal(text, &v)
+	}
+	return v, err
 }
 
 // value is evaluate where failure ends the test.
@@ -193,7 +220,13 @@ func (p *tab) screenshot(name string) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
-	image, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	var image []byte
+	var err error
+	if p.firefox == nil {
+		image, err = chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	} else {
+		image, err = p.firefox.screenshot(ctx)
+	}
 	if err == nil {
 		err = os.MkdirAll(directory, 0o755)
 	}

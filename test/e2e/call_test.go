@@ -141,6 +141,7 @@ func TestCameraRefused(t *testing.T) {
 	ann := b.open("ann", d.Page("/"))
 	ann.phase("lobby")
 	ann.waitFor(15*time.Second, `/camera|microphone/i.test(document.body.innerText) && /refus|denied|block|allow|permission/i.test(document.body.innerText)`)
+	ann.shows(".notice", "blocked for this page", "Allow them with the icon beside the address", "You can join without")
 	ann.screenshot("lobby-camera-refused")
 	ann.write("#name", "Ann")
 	ann.write("#room", "tea")

@@ -125,7 +125,7 @@ func TestSeatLost(t *testing.T) {
 	for _, p := range []*tab{ann, bob} {
 		value[bool](p, `window.maitred.room.broadcast("are you there?")`)
 	}
-	bob.waitFor(45*time.Second, `seen.left.join() === "Ann timeout" && seen.notes.includes("Ann left")`)
+	bob.waitFor(45*time.Second, `seen.left.join() === "Ann timeout" && seen.notes.some((it) => it.startsWith("Ann is gone"))`)
 	bob.sees(0)
 	ann.waitFor(10*time.Second, `seen.states.at(-1) === "reconnecting"`)
 	hers.filter(netOpen)

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.."
 needs=(
 	"chromium-headless-shell:/usr/lib/chromium/chromium-headless-shell"
 	"chromium:/usr/lib/chromium/chromium"
+	"firefox-esr:/usr/lib/firefox-esr/firefox-esr"
 	"coturn:turnutils_uclient"
 	"nginx-light:nginx"
 	"libnginx-mod-stream:/usr/lib/nginx/modules/ngx_stream_module.so"

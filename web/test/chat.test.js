@@ -1,83 +1,145 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeClock } from '../fakes/clock.js';
+import { FakeRoom } from '../fakes/room.js';
 import { Chat, splitLinks } from '../static/app/chat.js';
 
-const BOB = { id: 'bob', name: 'Bob' };
+const BOB = { id: 'Bob', name: 'Bob' };
 
-/** @param {[string, import('../sdk/maitred.js').Sent][]} [results] by member id */
-function open(results = []) {
-  /** @type {any[]} */
-  const said = [];
-  const room = {
-    self: { id: 'ann', name: 'Ann' }, members: new Map([['bob', BOB], ['cay', { id: 'cay', name: 'Cay' }]]),
-    send: (/** @type {unknown} */ message) => {
-      said.push(message);
-      return new Map(results);
-    },
-  };
-  const chat = new Chat(room, () => 7);
+function open(room = new FakeRoom('Bob', 'Cay')) {
+  const clock = new FakeClock();
+  const chat = new Chat(room, clock);
   /** @type {any[]} */
   const events = [];
   chat.on('message', ({ name, text, own }) => events.push({ name, text, own }));
   chat.on('notice', ({ key, params }) => events.push({ key, ...params }));
   chat.on('unread', ({ count }) => events.push(count));
-  return { chat, said, events };
+  chat.on('earlier', ({ messages, before, name }) => events.push({ earlier: messages.map(({ text }) => text), before: before?.text ?? null, name }));
+  return { chat, room, clock, events };
 }
+
+/** @param {string} id @param {string} text @param {string} [from] */
+const told = (id, text, from = 'Bob') => ({ id, from, name: from, text, at: 7 });
 
 test('messages of members are shown and counted', () => {
   const { chat, events } = open();
-  chat.receive(BOB, ' hello ');
+  chat.receive(BOB, { text: ' hello ' });
   assert.deepEqual(events, [{ name: 'Bob', text: 'hello', own: false }, 1]);
+});
+
+test('with the time of our own clock, whatever theirs says', () => {
+  const { chat, clock } = open();
+  chat.receive(BOB, /** @type {any} */ ({ id: 'Bob.1.x', text: 'hello', at: 5 }));
+  assert.equal(chat.messages[0].at, clock.now());
 });
 
 test('what is empty or no text is not', () => {
   const { chat, events } = open();
-  for (const said of [' \n ', 7, null, undefined, { toString: () => 'x' }]) chat.receive(BOB, said);
+  for (const text of [' \n ', 7, null, undefined, { toString: () => 'x' }]) chat.receive(BOB, { text });
   assert.deepEqual(events, []);
 });
 
 test('and what is too long is cut', () => {
   const { chat, events } = open();
-  chat.receive(BOB, 'x'.repeat(5_000));
+  chat.receive(BOB, { text: 'x'.repeat(5_000) });
   assert.equal(events[0].text.length, 4_000);
+});
+
+test('a message that comes twice is shown once', () => {
+  const { chat } = open();
+  for (let i = 0; i < 2; i++) chat.receive(BOB, { id: 'Bob.1.x', text: 'hello' });
+  assert.deepEqual(chat.messages.map(({ id }) => id), ['Bob.1.x']);
+});
+
+test('nobody takes the id of somebody else\'s message', () => {
+  const { chat } = open();
+  chat.receive(BOB, { id: 'Cay.1.x', text: 'mine' });
+  chat.receive({ id: 'Cay', name: 'Cay' }, { id: 'Cay.1.x', text: 'no, mine' });
+  assert.deepEqual(chat.messages.map(({ text }) => text), ['mine', 'no, mine']);
+});
+
+test('pages that give no id say the same twice if they want', () => {
+  const { chat } = open();
+  for (const id of [undefined, 7, 'x y', undefined]) chat.receive(BOB, { id, text: 'hello' });
+  assert.equal(new Set(chat.messages.map(({ id }) => id)).size, 4);
+});
+
+test('no more than 500 messages are kept', () => {
+  const { chat } = open();
+  for (let i = 0; i < 505; i++) chat.receive(BOB, { text: `${i}` });
+  assert.equal(chat.messages.length, 500);
+  assert.equal(chat.messages[0].text, '5');
 });
 
 test('who reads has nothing unread', () => {
   const { chat, events } = open();
-  chat.receive(BOB, 'one');
+  chat.receive(BOB, { text: 'one' });
   chat.setReading(true);
-  chat.receive(BOB, 'two');
+  chat.receive(BOB, { text: 'two' });
   assert.equal(chat.unread, 0);
   chat.setReading(false);
-  chat.receive(BOB, 'three');
+  chat.receive(BOB, { text: 'three' });
   assert.deepEqual(events.filter(Number.isInteger), [1, 0, 1]);
 });
 
-test('what is sent is shown', () => {
-  const { chat, said, events } = open([['bob', 'sent']]);
+test('what is sent is shown, each under an id of its own', () => {
+  const { chat, room, clock, events } = open();
   assert.equal(chat.send('  hi '), true);
   assert.equal(chat.send('   '), false);
-  assert.deepEqual(said, [{ type: 'chat', text: 'hi', at: 7 }]);
-  assert.deepEqual(events, [{ name: 'Ann', text: 'hi', own: true }]);
+  chat.send('hi');
+  const [first, second] = room.peer('Bob').sent;
+  assert.deepEqual({ ...first, id: '' }, { type: 'chat', id: '', text: 'hi', at: clock.now() });
+  assert.match(first.id, /^ME\.1\.\w+$/);
+  assert.notEqual(second.id, first.id);
+  assert.deepEqual(events[0], { name: 'Me', text: 'hi', own: true });
 });
 
 test('whoever has to wait for it is named', () => {
-  const { chat, events } = open([['bob', 'waiting'], ['cay', 'waiting']]);
+  const { chat, room, events } = open();
+  for (const id of ['Bob', 'Cay']) room.peer(id).result = 'waiting';
   chat.send('hi');
   assert.deepEqual(events.slice(1), [{ key: 'chat.waiting', names: 'Bob, Cay' }]);
 });
 
 test('and whoever gets nothing, too', () => {
-  const { chat, events } = open([['bob', 'sent'], ['cay', 'lost']]);
+  const { chat, room, events } = open();
+  room.peer('Cay').result = 'lost';
   chat.send('hi');
   assert.deepEqual(events.slice(1), [{ key: 'chat.lost', names: 'Cay' }]);
 });
 
 test('being alone is told', () => {
-  const { chat, events } = open();
+  const { chat, events } = open(new FakeRoom());
   chat.send('hi');
   assert.deepEqual(events.at(-1), { key: 'chat.nobody' });
+});
+
+test('what was said before comes before what is said since, and is not unread', () => {
+  const { chat, events } = open();
+  chat.receive(BOB, { id: 'Bob.3.x', text: 'three' });
+  chat.merge(BOB, [told('Bob.1.x', 'one'), told('Bob.2.x', 'two'), told('Bob.3.x', 'three')]);
+  assert.deepEqual(chat.messages.map(({ text }) => text), ['one', 'two', 'three']);
+  assert.deepEqual(events.at(-1), { earlier: ['one', 'two'], before: 'three', name: 'Bob' });
+  assert.equal(chat.unread, 1);
+});
+
+test('what was missed comes after what was there before, and what is known is not told again', () => {
+  const { chat, events } = open();
+  chat.receive(BOB, { id: 'Bob.1.x', text: 'one' });
+  chat.takeSeat();
+  chat.receive(BOB, { id: 'Bob.3.x', text: 'three' });
+  chat.merge(BOB, [told('Bob.1.x', 'one'), told('Bob.2.x', 'two'), told('Bob.3.x', 'three')]);
+  assert.deepEqual(chat.messages.map(({ text }) => text), ['one', 'two', 'three']);
+  const count = events.length;
+  chat.merge(BOB, [told('Bob.1.x', 'one'), told('Bob.2.x', 'two')]);
+  assert.equal(events.length, count);
+});
+
+test('nobody tells us what we have said', () => {
+  const { chat } = open();
+  chat.merge(BOB, [told('ME.9.x', 'I owe Bob money', 'ME')]);
+  assert.deepEqual(chat.messages, []);
 });
 
 const LINKS = [

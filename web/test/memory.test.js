@@ -43,3 +43,33 @@ test('a browser that forbids storage remembers nothing', () => {
   memory.name = 'Ann';
   assert.deepEqual([memory.key, memory.seat, memory.name, memory.language], [null, null, '', '']);
 });
+
+test('settings last, and go when they are emptied', () => {
+  const lasting = storage();
+  const memory = new Memory(() => lasting, storage);
+  assert.equal(memory.setting('camera'), '');
+  memory.setSetting('camera', 'c1');
+  assert.equal(new Memory(() => lasting, storage).setting('camera'), 'c1');
+  memory.setSetting('camera', '');
+  assert.equal(lasting.items.size, 0);
+});
+
+test('the last five rooms are remembered, each once, the newest first', () => {
+  const lasting = storage();
+  const memory = new Memory(() => lasting, storage);
+  assert.deepEqual(memory.recent, []);
+  for (const room of ['a', 'b', 'c', 'a', 'd', 'e', 'f']) memory.addRecent(room);
+  assert.deepEqual(memory.recent, ['f', 'e', 'd', 'a', 'c']);
+  memory.removeRecent('d');
+  assert.deepEqual(memory.recent, ['f', 'e', 'a', 'c']);
+  for (const room of memory.recent) memory.removeRecent(room);
+  assert.equal(lasting.items.size, 0);
+});
+
+for (const [junk, rooms] of /** @type {[string, string[]][]} */ ([['{', []], ['{"a":1}', []], ['["tea",7,"<b>",""]', ['tea']]])) {
+  test(`of ${junk} the rooms are ${rooms}`, () => {
+    const lasting = storage();
+    lasting.items.set('maitred.recent', junk);
+    assert.deepEqual(new Memory(() => lasting, storage).recent, rooms);
+  });
+}

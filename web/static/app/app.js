@@ -1,16 +1,17 @@
 // @ts-check
 import { join } from '../../sdk/maitred.js';
-import { CallView } from './call.js';
 import { systemClock } from './clock.js';
 import { explainCause } from './errors.js';
 import { text } from './i18n.js';
 import { Lobby } from './lobby.js';
 import { isRoomName, memberName, roomOfPath, tokenOfHash } from './names.js';
 import { EndPage, JoiningPage, PasswordPage } from './pages.js';
-import { Reach } from './reach.js';
+import { Precheck, checkConnection, whenIdle } from './precheck.js';
+import { Reach, serverAnswers } from './reach.js';
 import { Toasts } from './widgets.js';
 
 /** @typedef {import('../../sdk/maitred.js').Room} Room */
+/** @typedef {import('./call.js').CallView} CallView */
 /** @typedef {import('./errors.js').Cause} Cause */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./media.js').LocalMedia} LocalMedia */
@@ -46,6 +47,10 @@ export class App {
   #view = null;
   /** @type {Phase} */
   #phase = 'lobby';
+  /** The call's modules, which the lobby does without. @type {Promise<typeof import('./call.js')> | null} */
+  #call = null;
+  /** Messages of the call that wait to be read. */
+  #unread = 0;
 
   /** @param {AppOptions} options */
   constructor(options) {
@@ -132,7 +137,8 @@ export class App {
   #showLobby(room, name, relay) {
     void this.#media.open();
     const lobby = new Lobby({
-      i18n: this.#i18n, media: this.#media, toasts: this.#toasts, room, name, relay, linkTo: (target) => this.#linkTo(target),
+      i18n: this.#i18n, media: this.#media, memory: this.#memory, toasts: this.#toasts, precheck: this.#makePrecheck(), room, name, relay,
+      linkTo: (target) => this.#linkTo(target),
     });
     lobby.on('join', (wish) => {
       this.#memory.name = wish.name;
@@ -140,6 +146,26 @@ export class App {
     });
     this.#show('lobby', lobby);
     lobby.focus();
+    whenIdle(() => void this.#loadCall().catch(() => {}));
+  }
+
+  #makePrecheck() {
+    return new Precheck({
+      idle: whenIdle,
+      check: (signal) => checkConnection(signal, {
+        fetch: (...request) => fetch(...request), load: () => import('../check/quick.js'), clock: systemClock, token: this.#key?.token,
+        createConnection: (configuration) => new RTCPeerConnection(configuration),
+      }),
+    });
+  }
+
+  /** A failure is not kept: the next one asks again. */
+  #loadCall() {
+    this.#call ??= import('./call.js').catch((error) => {
+      this.#call = null;
+      throw error;
+    });
+    return this.#call;
   }
 
   /** @param {Wish} wish */
@@ -147,24 +173,26 @@ export class App {
     this.#goTo(wish);
     void this.#media.open();
     const joining = new JoiningPage(this.#i18n, wish.room, () => this.#cancel(wish));
-    const reach = new Reach({ probe: serverAnswers, clock: systemClock, say: (words) => joining.say(words) });
+    const reach = new Reach({ probe: serverAnswers, online: () => navigator.onLine, clock: systemClock, say: (words) => joining.say(words) });
     joining.onclose = () => reach.close();
     this.#show('joining', joining);
     const { signal } = this.#joining = new AbortController();
     const { audioTrack, videoTrack } = this.#media;
     const key = this.#key?.room === wish.room ? this.#key : null;
     let room;
+    let call;
     try {
+      call = await this.#loadCall();
       room = await join({
         room: wish.room, name: wish.name || this.#i18n.t('lobby.guest'), token: key?.token, password: key?.password,
         stream: new MediaStream([audioTrack, videoTrack].filter((track) => track !== null)), relayOnly: wish.relay, signal,
         on: { state: (change) => this.#view === joining && this.#showJoining(joining, reach, change) },
       });
     } catch (error) {
-      if (!signal.aborted) this.#ended(/** @type {Cause} */ (error), wish);
+      if (!signal.aborted) this.#ended(/** @type {Cause} */ (call ? error : { code: 'connection_lost' }), wish);
       return;
     }
-    this.#enterCall(room, wish);
+    this.#enterCall(call, room, wish);
   }
 
   /**
@@ -180,27 +208,34 @@ export class App {
   }
 
   /**
+   * @param {typeof import('./call.js')} modules
    * @param {Room} room
    * @param {Wish} wish
    */
-  #enterCall(room, wish) {
+  #enterCall(modules, room, wish) {
     this.#room = room;
+    this.#memory.addRecent(wish.room);
     room.on('state', ({ state, cause }) => {
       if (this.#room === room && state === 'closed') this.#ended(cause, wish);
     });
     this.#shareMedia();
-    this.#showCall(room, wish);
+    this.#showCall(modules, room, wish);
   }
 
   /**
+   * @param {typeof import('./call.js')} modules
    * @param {Room} room
    * @param {Wish} wish
    */
-  #showCall(room, wish) {
+  #showCall({ CallView }, room, wish) {
     const call = new CallView({
-      i18n: this.#i18n, media: this.#media, room, toasts: this.#toasts, roomName: wish.room, link: this.#linkTo(wish.room),
+      i18n: this.#i18n, media: this.#media, memory: this.#memory, room, toasts: this.#toasts, roomName: wish.room, link: this.#linkTo(wish.room),
     });
     call.on('leave', () => room.leave());
+    call.on('unread', ({ count }) => {
+      this.#unread = count;
+      document.title = this.#title();
+    });
     call.on('relay', ({ on }) => {
       wish.relay = on;
       this.#goTo(wish);
@@ -255,9 +290,9 @@ export class App {
     // An invitation that has ended must not keep one out of a room that asks for none.
     if (cause?.code === 'unauthorized') this.#remember(null);
     // Here it is the door that did not open.
-    const { text: lead, retry } = explainCause(cause?.code === 'not_allowed' ? { code: 'denied' } : cause);
+    const { text: lead, retry, network } = explainCause(cause?.code === 'not_allowed' ? { code: 'denied' } : cause);
     this.#media.close();
-    this.#show('error', new EndPage(this.#i18n, { title, lead, again: retry ? 'end.retry' : null, code: cause?.code, failed: true }, again));
+    this.#show('error', new EndPage(this.#i18n, { title, lead, again: retry ? 'end.retry' : null, code: cause?.code, failed: true, network }, again));
   }
 
   /**
@@ -267,6 +302,7 @@ export class App {
   #show(phase, view) {
     this.#view?.close();
     this.#view = view;
+    this.#unread = 0;
     this.#root.replaceChildren(view.element);
     this.#setPhase(phase);
     document.title = this.#title();
@@ -283,10 +319,9 @@ export class App {
   #shareMedia() {
     const room = this.#room;
     if (!room) return;
-    const { audioTrack, videoTrack, state } = this.#media;
+    const { audioTrack, cameraTrack } = this.#media;
     room.setTrack('audio', audioTrack);
-    room.setTrack('video', videoTrack);
-    room.update(state);
+    room.setTrack('video', cameraTrack);
     const seat = this.#memory.seat;
     if (seat) this.#memory.seat = { ...seat, ...this.#media.wants };
   }
@@ -318,7 +353,8 @@ export class App {
 
   #title() {
     const room = roomOfPath(location.pathname);
-    return room ? this.#i18n.t('title.room', { room }) : this.#i18n.t('title.lobby');
+    const title = room ? this.#i18n.t('title.room', { room }) : this.#i18n.t('title.lobby');
+    return this.#unread > 0 ? `(${this.#unread}) ${title}` : title;
   }
 
   #applyLanguage() {
@@ -330,21 +366,12 @@ export class App {
   #shortcut(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
     const view = this.#view;
-    if (event.key === 'Escape') {
-      if (view instanceof CallView) view.act('escape');
-      return;
-    }
-    if (isTyping(event.target)) return;
+    if (document.querySelector('dialog[open]')) return;
     const key = event.key.toLowerCase();
-    if (view instanceof CallView && key === 'c') {
-      // Or the letter would land in the field that opening the chat focuses.
-      event.preventDefault();
-      view.act('chat');
-    } else if (key === 'm' || key === 'v') {
-      const control = key === 'm' ? 'mute' : 'camera';
-      if (view instanceof CallView) view.act(control);
-      else if (view instanceof Lobby) view.toggle(control);
-    }
+    if (key !== 'escape' && isTyping(event.target)) return;
+    // Or the letter would land in the field that opening a panel focuses.
+    if (this.#phase === 'call' && /** @type {CallView} */ (view).shortcut(key)) event.preventDefault();
+    else if (view instanceof Lobby && (key === 'm' || key === 'v')) view.toggle(key === 'm' ? 'mute' : 'camera');
   }
 }
 
@@ -357,10 +384,4 @@ function isTyping(target) {
 function reloaded() {
   const [navigation] = performance.getEntriesByType('navigation');
   return /** @type {PerformanceNavigationTiming | undefined} */ (navigation)?.type === 'reload';
-}
-
-/** Whether the server answers at all, WebSocket or not. */
-async function serverAnswers() {
-  const answer = await fetch('/healthz', { cache: 'no-store', signal: AbortSignal.timeout(5_000) });
-  return answer.ok;
 }

@@ -8,7 +8,7 @@ import { Memory } from './memory.js';
 const query = new URLSearchParams(location.search);
 const memory = new Memory(() => localStorage, () => sessionStorage);
 const i18n = new I18n(chooseLanguage([query.get('lang'), memory.language, ...navigator.languages]));
-const media = new LocalMedia(navigator.mediaDevices, query.get('quality') === 'low' ? 'low' : 'high');
+const media = new LocalMedia(navigator.mediaDevices, { low: query.get('quality') === 'low', memory });
 const root = /** @type {HTMLElement} */ (document.getElementById('app'));
 const toasts = /** @type {HTMLElement} */ (document.getElementById('toasts'));
 const app = new App({ root, toasts, i18n, media, memory, query });

@@ -1,19 +1,31 @@
 // @ts-check
 import { Emitter } from '../../sdk/maitred.js';
-import { shareBandwidth } from './bandwidth.js';
-import { Chat, ChatPanel } from './chat.js';
+import { Bandwidth } from './bandwidth.js';
+import { systemClock } from './clock.js';
+import { ControlBar } from './controls.js';
+import { DeviceSettings } from './devicesettings.js';
 import { h, show } from './dom.js';
 import { explainCause, explainDevice, explainScreen } from './errors.js';
+import { Grid } from './grid.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
-import { Knocks } from './knocks.js';
 import { setToggle, showCamera, showMicrophone } from './lobby.js';
-import { Paths } from './paths.js';
-import { Grid, Tile } from './tiles.js';
+import { Members } from './members.js';
+import { Panels } from './panels.js';
+import { Presence } from './presence.js';
+import { Outage, serverAnswers } from './reach.js';
+import { ScreenSender } from './sharing.js';
+import { StageView } from './stageview.js';
+import { ScreenTile, Tile } from './tiles.js';
+import { makeTogether } from './together.js';
+import { Transfers } from './transfers.js';
+import { makeTrust } from './trust.js';
+import { Wake } from './wake.js';
 import { brand, button, copyLink, languageButton } from './widgets.js';
 
+/** @typedef {import('./context.js').CallContext} CallContext */
+/** @typedef {import('./context.js').Feature} Feature */
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
-/** @typedef {import('../../sdk/maitred.js').Peer} Peer */
 /** @typedef {import('../../sdk/maitred.js').Room} Room */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Text} Text */
@@ -23,6 +35,7 @@ import { brand, button, copyLink, languageButton } from './widgets.js';
  * @typedef {object} CallOptions
  * @property {I18n} i18n
  * @property {LocalMedia} media
+ * @property {import('./memory.js').Memory} memory
  * @property {Room} room joined
  * @property {Toasts} toasts
  * @property {string} roomName
@@ -30,13 +43,11 @@ import { brand, button, copyLink, languageButton } from './widgets.js';
  */
 
 const SELF = 'self';
-const PATH_INTERVAL = 2_000;
-const SPEAKING_INTERVAL = 250;
-const SPEAKING_LEVEL = 0.03;
+const OWN_SCREEN = 'self:screen';
 
 /**
- * The running call.
- * @extends {Emitter<{leave: {}, relay: {on: boolean}}>}
+ * The running call. `unread`: so many messages wait to be read.
+ * @extends {Emitter<{leave: {}, relay: {on: boolean}, unread: {count: number}}>}
  */
 export class CallView extends Emitter {
   #options;
@@ -45,17 +56,23 @@ export class CallView extends Emitter {
   #room;
   #toasts;
   #grid;
-  #chat;
-  #chatPanel;
-  #knocks;
-  #paths = new Paths();
+  #bar;
+  #panels;
+  #presence;
+  #sender;
+  #members;
+  #outage;
+  #layer = h('div', { class: 'layer' });
+  #chatActions = h('div', { class: 'chat-actions' });
+  /** @type {Feature[]} */
+  #features;
+  /** By the key that a person presses. @type {Map<string, () => void>} */
+  #shortcuts = new Map();
   #self;
   /** @type {(() => void)[]} */
   #cleanup = [];
   #lastProblem = '';
   #lost = false;
-  /** Those who were here before us are no news. */
-  #settled = true;
 
   #people = h('span', { class: 'people' });
   #peopleCount = h('span');
@@ -65,50 +82,69 @@ export class CallView extends Emitter {
   #relay = h('input', { id: 'force-relay', type: 'checkbox', role: 'switch' });
   #mute = h('button', { id: 'mute', class: 'control', type: 'button', 'aria-keyshortcuts': 'M' });
   #camera = h('button', { id: 'camera', class: 'control', type: 'button', 'aria-keyshortcuts': 'V' });
-  #screen = h('button', { id: 'screen', class: 'control', type: 'button' });
-  #chatToggle = h('button', {
-    id: 'chat-toggle', class: 'control', type: 'button', 'aria-keyshortcuts': 'C', 'aria-controls': 'chat', 'aria-expanded': 'false',
-  });
-  #hangup = h('button', { id: 'hangup', class: 'control danger', type: 'button' });
+  #screen = h('button', { id: 'screen', class: 'control', type: 'button', 'aria-keyshortcuts': 'S' });
   element;
 
   /** @param {CallOptions} options */
   constructor(options) {
     super();
     this.#options = options;
-    this.#i18n = options.i18n;
-    this.#media = options.media;
-    this.#room = options.room;
-    this.#toasts = options.toasts;
-    this.#grid = new Grid(options.i18n);
-    this.#chat = new Chat(options.room);
-    this.#chatPanel = new ChatPanel(options.i18n, this.#chat);
-    this.#knocks = new Knocks(options.i18n, options.room);
-    const self = /** @type {Member} */ (options.room.self);
-    this.#self = new Tile(options.i18n, self, true);
+    const { i18n, media, room, toasts } = options;
+    this.#i18n = i18n;
+    this.#media = media;
+    this.#room = room;
+    this.#toasts = toasts;
+    this.#grid = new Grid(i18n);
+    this.#bar = new ControlBar(i18n);
+    this.#panels = new Panels(this.#bar.menu.button);
+    this.#presence = new Presence(room);
+    this.#sender = new ScreenSender(room, this.#presence);
+    this.#self = new Tile(i18n, /** @type {Member} */ (room.self), true);
     this.element = this.#build();
     this.#grid.add(SELF, this.#self);
+    this.#features = this.#makeFeatures();
+    this.#members = new Members({ i18n, room, toasts, grid: this.#grid });
+    this.#outage = new Outage({ probe: serverAnswers, online: () => navigator.onLine, network: window, say: (words) => this.#showOutage(words) });
     this.#listen();
     this.#refreshMedia();
-    this.#settled = false;
-    for (const peer of options.room.peers.values()) this.#addMember(peer.member, peer);
-    this.#settled = true;
-    this.#refreshPeople();
+    this.#showCount(room.members.size + 1);
   }
 
   close() {
     for (const undo of this.#cleanup) undo();
-    this.#knocks.close();
+    for (const feature of this.#features) feature.close();
+    this.#members.close();
+    this.#outage.close();
+    this.#bar.close();
     this.#grid.close();
   }
 
-  /** @param {'mute' | 'camera' | 'chat' | 'escape'} action */
-  act(action) {
-    const { audio, video } = this.#media.state;
-    if (action === 'mute') void this.#media.setAudio(!audio);
-    else if (action === 'camera') void this.#media.setVideo(!video);
-    else if (action === 'chat') this.#setChat(!this.#chatPanel.open);
-    else if (this.#chatPanel.open) this.#setChat(false);
+  /**
+   * @param {string} key that was pressed
+   * @returns {boolean} whether it means something here
+   */
+  shortcut(key) {
+    const run = this.#shortcuts.get(key);
+    run?.();
+    return !!run;
+  }
+
+  #makeFeatures() {
+    const { i18n, media, memory, room, toasts, roomName, link } = this.#options;
+    /** @type {CallContext} */
+    const context = {
+      i18n, media, memory, room, toasts, roomName, link,
+      presence: this.#presence, bar: this.#bar, panels: this.#panels, grid: this.#grid, layer: this.#layer, shortcuts: this.#shortcuts,
+      chatActions: this.#chatActions, unread: (count) => this.emit('unread', { count }),
+    };
+    const { hands, features } = makeTogether(context);
+    const stage = new StageView(context, hands, () => this.emit('leave', {}));
+    const transfers = new Transfers(context);
+    this.#chatActions.append(transfers.button);
+    return [
+      ...features, stage, transfers, new DeviceSettings(context), ...makeTrust(context),
+      new Bandwidth(context), new Wake({ room, clock: systemClock, page: document, lock: navigator.wakeLock }),
+    ];
   }
 
   // Building
@@ -119,7 +155,7 @@ export class CallView extends Emitter {
     this.#buildSoundBanner();
     this.#buildInvite();
     return h('div', { class: 'call' }, this.#buildTopbar(), this.#banner, this.#soundBanner,
-      h('main', { class: 'call-main' }, h('div', { class: 'grid-area' }, this.#grid.element, this.#invite, this.#knocks.element), this.#chatPanel.element),
+      h('main', { class: 'call-main' }, h('div', { class: 'grid-area' }, this.#grid.element, this.#layer, this.#invite), this.#panels.element),
       this.#buildControls());
   }
 
@@ -149,145 +185,59 @@ export class CallView extends Emitter {
     const i18n = this.#i18n;
     const play = button(i18n, { icon: 'sound', label: 'call.soundOn', className: 'small primary', onclick: () => {
       show(this.#soundBanner, false);
-      for (const tile of this.#grid.tiles.values()) tile.play();
+      for (const frame of this.#grid.frames.values()) frame.play();
     } });
     this.#soundBanner.append(icon('sound'), i18n.label('call.sound'), play);
   }
 
   #buildControls() {
-    const i18n = this.#i18n;
-    this.#hangup.append(icon('hangup'), i18n.label('control.hangup', 'control-label'));
-    i18n.put(this.#hangup, text('control.hangupTitle'), 'title');
-    i18n.put(this.#hangup, text('control.hangupTitle'), 'aria-label');
-    this.#mute.addEventListener('click', () => this.act('mute'));
-    this.#camera.addEventListener('click', () => this.act('camera'));
-    this.#screen.addEventListener('click', () => void this.#toggleScreen());
-    this.#chatToggle.addEventListener('click', () => this.act('chat'));
-    this.#hangup.addEventListener('click', () => this.emit('leave', {}));
+    const hangup = this.#bar.button({
+      id: 'hangup', icon: 'hangup', label: 'control.hangup', title: 'control.hangupTitle', onclick: () => this.emit('leave', {}),
+    });
+    hangup.classList.add('danger');
+    const mute = () => void this.#media.setAudio(!this.#media.state.audio);
+    const camera = () => void this.#media.setVideo(!this.#media.state.video);
+    const screen = () => void this.#toggleScreen();
+    this.#mute.addEventListener('click', mute);
+    this.#camera.addEventListener('click', camera);
+    this.#screen.addEventListener('click', screen);
+    this.#shortcuts.set('m', mute).set('v', camera).set('escape', () => this.#panels.hide());
+    if (this.#media.canShareScreen) this.#shortcuts.set('s', screen);
     show(this.#screen, this.#media.canShareScreen);
-    this.#refreshChatToggle(0);
-    const controls = h('div', { class: 'controls', role: 'group' }, this.#mute, this.#camera, this.#screen, this.#chatToggle, this.#hangup);
-    return h('footer', {}, i18n.put(controls, text('control.bar'), 'aria-label'));
+    this.#bar.add(this.#mute, 10);
+    this.#bar.add(this.#camera, 20);
+    this.#bar.add(this.#screen, 30);
+    this.#bar.add(hangup, 90);
+    return this.#bar.element;
   }
 
   #listen() {
     const room = this.#room;
     this.#cleanup.push(
-      room.on('member-joined', ({ member, peer }) => this.#addMember(member, peer)),
-      room.on('track', ({ member, track }) => this.#grid.tiles.get(member.id)?.addTrack(track)),
-      room.on('status', ({ peer }) => this.#showConnection(peer)),
-      room.on('data', ({ peer, data }) => this.#receive(peer, data)),
-      this.#paths.on('path', ({ id, path }) => this.#grid.tiles.get(id)?.setPath(path)),
-      room.on('member-updated', ({ member }) => this.#updateMember(member)),
-      room.on('member-left', ({ member, reason }) => this.#removeMember(member, reason)),
       room.on('joined', ({ self, resumed }) => this.#rejoined(self, resumed)),
-      room.on('state', ({ state }) => this.#showState(state)),
-      room.on('draining', () => this.#showBanner(text('call.draining'), null)),
-      room.on('error', (cause) => this.#toasts.show(explainCause(cause).text)),
+      room.on('state', (change) => this.#changed(change)),
+      room.on('draining', () => this.#outage.drain()),
+      // Nobody has asked for the relay's report but the page itself.
+      room.on('error', (cause) => cause.request !== 'relay' && this.#toasts.show(explainCause(cause).text)),
+      this.#members.on('count', ({ count }) => this.#showCount(count)),
+      this.#members.on('blocked', () => show(this.#soundBanner, true)),
       this.#media.on('change', () => this.#refreshMedia()),
-      this.#chat.on('unread', ({ count }) => this.#refreshChatToggle(count)),
-      this.#chatPanel.on('close', () => this.#setChat(false)),
+      this.#panels.on('change', ({ open }) => this.element.classList.toggle('with-panel', open !== null)),
     );
-    const path = setInterval(() => this.#measurePaths(), PATH_INTERVAL);
-    const speaking = setInterval(() => this.#findSpeakers(), SPEAKING_INTERVAL);
-    this.#cleanup.push(() => clearInterval(path), () => clearInterval(speaking));
   }
 
-  /** Those whom a new seat meets are announced in the same task. */
-  #settle() {
-    this.#settled = false;
-    queueMicrotask(() => {
-      this.#settled = true;
-    });
-  }
-
-  // People
-
-  /**
-   * @param {Member} member
-   * @param {Peer} peer
-   */
-  #addMember(member, peer) {
-    const tile = new Tile(this.#i18n, member, false);
-    tile.on('retry', () => void this.#room.restart(member, { manual: true }));
-    tile.on('blocked', () => show(this.#soundBanner, true));
-    peer.on('error', ({ error }) => console.warn('maitred: peer', member.id, error));
-    this.#grid.add(member.id, tile);
-    this.#showConnection(peer);
-    shareBandwidth(this.#room);
-    if (this.#settled) this.#toasts.show(text('call.joined', { name: member.name }));
-    this.#refreshPeople();
-  }
-
-  /** @param {Peer} peer */
-  #showConnection(peer) {
-    const tile = this.#grid.tiles.get(peer.member.id);
-    tile?.setConnection(peer, this.#room.relayOnly);
-    tile?.setPath(this.#paths.of(peer));
-    if (peer.status === 'connected') this.#measurePath(peer);
-  }
-
-  /**
-   * What the pages say to each other.
-   * @param {Peer} peer
-   * @param {any} data
-   */
-  #receive(peer, data) {
-    if (data?.type === 'chat') this.#chat.receive(peer.member, data.text);
-    else if (data?.type === 'path') this.#paths.receive(peer, data.path);
-  }
-
-  /** @param {Member} member */
-  #updateMember(member) {
-    const tile = this.#grid.tiles.get(member.id);
-    if (!tile) return;
-    const shared = tile.sharing;
-    tile.setMember(member);
-    if (tile.sharing && !shared) this.#toasts.show(text('call.sharing', { name: member.name }));
-    if (tile.sharing !== shared) this.#grid.layout();
-  }
-
-  /**
-   * @param {Member} member
-   * @param {string} reason
-   */
-  #removeMember(member, reason) {
-    this.#grid.remove(member.id);
-    shareBandwidth(this.#room);
-    // After a lost seat everybody is met anew, and when the call is over it is oneself who leaves.
-    if (reason !== 'reconnected' && this.#room.state !== 'closed') this.#toasts.show(text('call.left', { name: member.name }));
-    this.#refreshPeople();
-  }
-
-  #refreshPeople() {
-    const count = this.#room.members.size + 1;
+  /** @param {number} count of people in the room */
+  #showCount(count) {
     this.#i18n.put(this.#peopleCount, text('call.people', { count }));
     show(this.#invite, count === 1);
     this.element.classList.toggle('alone', count === 1);
-  }
-
-  #measurePaths() {
-    for (const peer of this.#room.peers.values()) if (peer.status === 'connected') this.#measurePath(peer);
-  }
-
-  /** @param {Peer} peer */
-  #measurePath(peer) {
-    this.#paths.measure(peer).catch((error) => console.warn('maitred: path', peer.member.id, error));
-  }
-
-  #findSpeakers() {
-    for (const [id, peer] of this.#room.peers) {
-      const receivers = peer.connection.getReceivers().filter(({ track }) => track.kind === 'audio');
-      const level = Math.max(0, ...receivers.map((it) => it.getSynchronizationSources()[0]?.audioLevel ?? 0));
-      this.#grid.tiles.get(id)?.setSpeaking(level > SPEAKING_LEVEL);
-    }
   }
 
   // Own devices
 
   #refreshMedia() {
     const i18n = this.#i18n;
-    const { state, problem, videoTrack } = this.#media;
+    const { state, problem, cameraTrack } = this.#media;
     showMicrophone(i18n, this.#mute, state.audio);
     showCamera(i18n, this.#camera, state.video);
     setToggle(i18n, this.#screen, state.screen, {
@@ -296,13 +246,27 @@ export class CallView extends Emitter {
     });
     this.#screen.classList.remove('off');
     this.#screen.classList.toggle('active', state.screen);
-    this.#self.setOwnTrack(videoTrack);
-    this.#self.setState(state);
+    this.#self.setTracks(cameraTrack ? [cameraTrack] : []);
     this.#self.setProblem(problem);
-    this.#grid.layout();
+    this.#presence.set({ audio: state.audio, video: state.video });
+    this.#sender.sync(this.#media);
+    this.#self.setState(this.#presence.state);
+    this.#showOwnScreen();
     const shown = problem ? `${problem.devices} ${problem.error.name}` : '';
     if (problem && shown !== this.#lastProblem) this.#toasts.show(explainDevice(problem.error, problem.devices));
     this.#lastProblem = shown;
+  }
+
+  #showOwnScreen() {
+    const { screenTrack } = this.#media;
+    const known = this.#grid.screens.get(OWN_SCREEN);
+    if (!screenTrack) {
+      if (known) this.#grid.remove(OWN_SCREEN);
+      return;
+    }
+    const tile = known ?? new ScreenTile(this.#i18n, /** @type {Member} */ (this.#room.self), () => this.#media.stopScreen());
+    if (!known) this.#grid.addScreen(OWN_SCREEN, tile);
+    tile.setTracks([screenTrack]);
   }
 
   async #toggleScreen() {
@@ -320,13 +284,17 @@ export class CallView extends Emitter {
 
   // Connection
 
-  /** @param {import('../../sdk/maitred.js').SignalingState} state */
-  #showState(state) {
-    if (state !== 'reconnecting' && state !== 'waiting') return;
-    this.#lost = true;
+  /** @param {import('../../sdk/maitred.js').StateChange} change */
+  #changed(change) {
     // The seat may be gone, and the door closed meanwhile.
-    if (state === 'waiting') this.#showBanner(text('join.waiting'), null);
-    else this.#showBanner(text('call.reconnecting'), () => this.#room.reconnect());
+    this.#lost ||= change.state === 'reconnecting' || change.state === 'waiting';
+    this.#outage.changed(change);
+  }
+
+  /** @param {Text | null} words */
+  #showOutage(words) {
+    if (words) this.#showBanner(words, words.key === 'call.draining' || words.key === 'join.waiting' ? null : () => this.#room.reconnect());
+    else show(this.#banner, false);
   }
 
   /**
@@ -334,11 +302,7 @@ export class CallView extends Emitter {
    * @param {boolean} resumed
    */
   #rejoined(self, resumed) {
-    if (!resumed) {
-      this.#self.setMember(self);
-      this.#settle();
-    }
-    show(this.#banner, false);
+    if (!resumed) this.#self.setMember(self);
     if (this.#lost) this.#toasts.show(text('call.back'));
     this.#lost = false;
   }
@@ -366,27 +330,5 @@ export class CallView extends Emitter {
 
   #copy() {
     void copyLink(this.#options.link, this.#toasts);
-  }
-
-  // Chat
-
-  /** @param {boolean} open */
-  #setChat(open) {
-    const focusWasInside = this.#chatPanel.element.contains(document.activeElement);
-    this.#chatPanel.setOpen(open);
-    this.element.classList.toggle('with-chat', open);
-    this.#chatToggle.setAttribute('aria-expanded', String(open));
-    this.#chatToggle.classList.toggle('active', open);
-    if (!open && focusWasInside) this.#chatToggle.focus();
-  }
-
-  /** @param {number} unread */
-  #refreshChatToggle(unread) {
-    const i18n = this.#i18n;
-    const count = unread > 0 && h('span', { class: 'unread' }, unread > 9 ? '9+' : String(unread));
-    this.#chatToggle.replaceChildren(icon('chat'), i18n.label('control.chat', 'control-label'), ...(count ? [count] : []));
-    const title = unread > 0 ? text('control.chatUnread', { count: unread }) : text('control.chatTitle');
-    i18n.put(this.#chatToggle, title, 'title');
-    i18n.put(this.#chatToggle, title, 'aria-label');
   }
 }

@@ -8,8 +8,8 @@ import { text } from './i18n.js';
 /** @typedef {'both' | 'audio' | 'video'} Devices what was asked for when it failed */
 
 /**
- * Every error code of the protocol and every way in which a connection ends. `retry`: trying again may help.
- * @type {Record<string, {key: Key, retry: boolean}>}
+ * Every error code of the protocol and every way in which a connection ends. `retry`: trying again may help. `network`: the network may be the cause.
+ * @type {Record<string, {key: Key, retry: boolean, network?: boolean}>}
  */
 export const CAUSES = {
   bad_message: { key: 'error.bad_message', retry: true },
@@ -25,25 +25,24 @@ export const CAUSES = {
   server_draining: { key: 'error.server_draining', retry: true },
   kicked: { key: 'error.kicked', retry: false },
   replaced: { key: 'error.replaced', retry: true },
-  too_slow: { key: 'error.too_slow', retry: true },
+  too_slow: { key: 'error.too_slow', retry: true, network: true },
   too_big: { key: 'error.too_big', retry: true },
   going_away: { key: 'error.going_away', retry: true },
-  connection_lost: { key: 'error.connection_lost', retry: true },
+  connection_lost: { key: 'error.connection_lost', retry: true, network: true },
   bad_room: { key: 'error.bad_room', retry: false },
   unsupported: { key: 'error.unsupported', retry: false },
 };
 
 /**
  * @param {Cause | null} cause
- * @returns {{text: Text, retry: boolean}}
+ * @returns {{text: Text, retry: boolean, network: boolean}}
  */
 export function explainCause(cause) {
   const known = cause && Object.hasOwn(CAUSES, cause.code) ? CAUSES[cause.code] : null;
-  if (!cause || !known) return { text: text('error.unknown'), retry: true };
-  if (cause.code === 'kicked' && cause.message) {
-    return { text: text('error.kickedBecause', { reason: cause.message }), retry: false };
-  }
-  return { text: text(known.key), retry: known.retry };
+  if (!cause || !known) return { text: text('error.unknown'), retry: true, network: false };
+  const { key, retry, network = false } = known;
+  const words = cause.code === 'kicked' && cause.message ? text('error.kickedBecause', { reason: cause.message }) : text(key);
+  return { text: words, retry, network };
 }
 
 /** @type {Record<string, Record<Devices, Key>>} */
@@ -62,6 +61,7 @@ const DEVICE_KEYS = {
 export function explainDevice(error, devices) {
   switch (error.name) {
     case 'InsecureContextError': return text('device.insecure');
+    case 'UnsupportedError': return text('device.unsupported');
     case 'NotAllowedError':
     case 'SecurityError':
       return /system/i.test(error.message ?? '') ? text('device.deniedSystem') : text(DEVICE_KEYS.denied[devices]);
@@ -85,18 +85,46 @@ export function explainScreen(error) {
   return text('device.screenFailed', { name: error.name });
 }
 
-/** What the relay answered instead of an address. @type {[number, Key][]} */
-const RELAY_REFUSALS = [[486, 'tile.failedQuota'], [508, 'tile.failedNoRoom'], [401, 'tile.failedRefused'], [403, 'tile.failedRefused']];
+/** What the relay answered instead of an address, the most telling first. @type {Map<number, Key>} */
+const RELAY_REFUSALS = new Map([
+  [486, 'tile.failedQuota'], [508, 'tile.failedNoRoom'], [403, 'tile.failedForbidden'], [401, 'tile.failedRefused'], [441, 'tile.failedRefused'],
+]);
+/** 440: there is no relay for IPv6, or IPv4, where the other one does. 701: no answer at all. */
+const NO_REFUSALS = new Set([440, 701]);
+
+/**
+ * @param {ReadonlySet<number>} codes STUN error codes
+ * @returns {Text | null} null where the relay has refused nothing
+ */
+function explainRefusal(codes) {
+  for (const [code, key] of RELAY_REFUSALS) if (codes.has(code)) return text(key);
+  const code = [...codes].find((it) => !NO_REFUSALS.has(it));
+  return code === undefined ? null : text('tile.failedCode', { code });
+}
+
+/**
+ * @typedef {object} Circumstances
+ * @property {string} name of the member
+ * @property {boolean} relayOnly everything goes through the relay already
+ * @property {boolean} before there was a connection, which broke
+ * @property {boolean} online as far as is known
+ * @property {boolean} relayOffered the server has named a relay
+ */
 
 /**
  * Why there is no connection to a member, as far as this end can tell.
  * @param {Pick<Peer, 'iceErrors' | 'candidateTypes' | 'unanswered'>} peer
- * @param {{name: string, relayOnly: boolean}} how the member's name; whether everything goes through the relay already
+ * @param {Circumstances} circumstances
  * @returns {Text}
  */
-export function explainPeer(peer, { name, relayOnly }) {
-  if (peer.unanswered) return text('tile.failedUnanswered', { name });
-  if (peer.candidateTypes.has('relay')) return text(relayOnly ? 'tile.failedThroughRelay' : 'tile.failedGeneral');
-  for (const [code, key] of RELAY_REFUSALS) if (peer.iceErrors.has(code)) return text(key);
-  return text(relayOnly || peer.iceErrors.size > 0 ? 'tile.failedRelay' : 'tile.failedGeneral');
+export function explainPeer({ iceErrors, candidateTypes, unanswered }, { name, relayOnly, before, online, relayOffered }) {
+  const relayed = candidateTypes.has('relay');
+  const refusal = relayed ? null : explainRefusal(iceErrors);
+  if (refusal) return refusal;
+  if (!online) return text('tile.failedOffline');
+  if (unanswered) return text('tile.failedUnanswered', { name });
+  if (!relayOffered) return text(relayOnly ? 'tile.failedRelayOnly' : 'tile.failedNoRelay');
+  if (!relayed && (relayOnly || iceErrors.size > 0)) return text('tile.failedRelay');
+  if (before) return text('tile.failedLost', { name });
+  return text(relayOnly ? 'tile.failedThroughRelay' : 'tile.failedGeneral');
 }

@@ -54,13 +54,18 @@ export function chooseLanguage(wishes) {
 export class I18n extends Emitter {
   /** @type {Language} */
   #language;
+  #texts;
   /** @type {WeakMap<Element, Map<string, Text>>} element -> attribute ('' is the content) -> text */
   #written = new WeakMap();
 
-  /** @param {Language} language */
-  constructor(language) {
+  /**
+   * @param {Language} language
+   * @param {Record<Language, Record<string, string>>} [texts] for pages with more of them
+   */
+  constructor(language, texts = dictionaries) {
     super();
     this.#language = language;
+    this.#texts = texts;
   }
 
   get language() {
@@ -87,7 +92,7 @@ export class I18n extends Emitter {
    * @param {Params} [params]
    */
   t(key, params = {}) {
-    return fill(dictionaries[this.#language][key], params);
+    return fill(this.#texts[this.#language][key], params);
   }
 
   /**

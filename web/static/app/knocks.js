@@ -5,8 +5,6 @@ import { icon } from './icons.js';
 import { button } from './widgets.js';
 
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
-/** @typedef {import('../../sdk/maitred.js').Room} Room */
-/** @typedef {import('./i18n.js').I18n} I18n */
 
 /** Those who wait at the door, as a moderator sees them: a note for each, until somebody has decided. */
 export class Knocks {
@@ -17,11 +15,8 @@ export class Knocks {
   #undo;
   element = h('section', { id: 'knocks', class: 'knocks', role: 'status' });
 
-  /**
-   * @param {I18n} i18n
-   * @param {Pick<Room, 'on' | 'knocking' | 'admit' | 'deny'>} room
-   */
-  constructor(i18n, room) {
+  /** @param {Pick<import('./context.js').CallContext, 'i18n' | 'room' | 'layer'>} context */
+  constructor({ i18n, room, layer }) {
     this.#i18n = i18n;
     this.#room = room;
     i18n.put(this.element, text('knock.list'), 'aria-label');
@@ -30,6 +25,7 @@ export class Knocks {
       room.on('knock-ended', ({ member }) => this.#remove(member.id)),
     ];
     show(this.element, false);
+    layer.append(this.element);
     for (const member of room.knocking.values()) this.#add(member);
   }
 

@@ -5,16 +5,25 @@ import { explainDevice } from './errors.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
 import { LevelMeter } from './level.js';
-import { memberName, roomName, suggestRoom } from './names.js';
+import { isRoomName, memberName, roomName, suggestRoom } from './names.js';
+import { verdictText } from './precheck.js';
+import { QRCode } from './qr.js';
+import { RecentRooms } from './recent.js';
+import { Settings, absentText } from './settings.js';
 import { brand, button, copyLink, languageButton } from './widgets.js';
 
 /** @typedef {import('./i18n.js').I18n} I18n */
+/** @typedef {import('./i18n.js').Text} Text */
 /** @typedef {import('./media.js').LocalMedia} LocalMedia */
+/** @typedef {import('./memory.js').Memory} Memory */
+/** @typedef {import('./precheck.js').Precheck} Precheck */
 /** @typedef {import('./widgets.js').Toasts} Toasts */
 /**
  * @typedef {object} LobbyOptions
  * @property {I18n} i18n
  * @property {LocalMedia} media
+ * @property {Memory} memory
+ * @property {Precheck} precheck not started; the lobby closes it
  * @property {Toasts} toasts
  * @property {string} room the room of the link; '' on the start page
  * @property {string} name
@@ -34,7 +43,10 @@ export class Lobby extends Emitter {
   #media;
   #meter = new LevelMeter();
   #frame = 0;
-  #unsubscribe;
+  /** @type {(() => void)[]} */
+  #cleanup = [];
+  /** While it is unfolded. @type {Settings | null} */
+  #settings = null;
 
   #video = h('video', { class: 'mirrored', autoplay: true, playsinline: true });
   #cover = h('div', { class: 'preview-cover' });
@@ -47,8 +59,14 @@ export class Lobby extends Emitter {
   #problemText = h('p');
   #name = h('input', { id: 'name', type: 'text', autocomplete: 'name', maxlength: 256, spellcheck: 'false' });
   #room = h('input', { id: 'room', type: 'text', autocomplete: 'off', autocapitalize: 'none', maxlength: 80, spellcheck: 'false' });
+  #roomHint = h('p', { id: 'room-hint', class: 'hint', role: 'status' });
   #roomError = h('p', { id: 'room-error', class: 'field-error', role: 'alert' });
   #relay = h('input', { id: 'force-relay', type: 'checkbox', role: 'switch', 'aria-describedby': 'relay-hint' });
+  #saver = h('span', { class: 'badge saver' });
+  #settingsToggle = h('button', { id: 'settings-toggle', class: 'button small', type: 'button', 'aria-controls': 'settings', 'aria-expanded': 'false' });
+  #settingsRegion = h('section', { id: 'settings', class: 'lobby-settings' });
+  #verdict = h('p', { id: 'precheck', class: 'precheck', role: 'status' });
+  #qr;
   element;
 
   /** @param {LobbyOptions} options */
@@ -63,10 +81,16 @@ export class Lobby extends Emitter {
     this.#relay.checked = options.relay;
     // As a property: the attribute does not silence an element made by script.
     this.#video.muted = true;
+    this.#qr = new QRCode(options.i18n, () => this.#chosenRoom(), options.linkTo);
     this.element = this.#build();
-    this.#unsubscribe = this.#media.on('change', () => this.#refresh());
+    this.#cleanup.push(
+      this.#media.on('change', () => this.#refresh()),
+      this.#media.on('absent', ({ role }) => options.toasts.show(absentText(role))),
+      options.precheck.on('verdict', ({ verdict }) => this.#showVerdict(verdict)),
+    );
     this.#refresh();
     this.#readMeter();
+    options.precheck.start();
   }
 
   /** Where the keyboard should be: at the first thing left to fill in. */
@@ -78,7 +102,10 @@ export class Lobby extends Emitter {
 
   close() {
     cancelAnimationFrame(this.#frame);
-    this.#unsubscribe();
+    for (const undo of this.#cleanup) undo();
+    this.#options.precheck.close();
+    this.#settings?.close();
+    this.#qr.close();
     this.#meter.close();
     this.#video.srcObject = null;
   }
@@ -105,9 +132,27 @@ export class Lobby extends Emitter {
     this.#problem.append(icon('warning'), h('div', {}, this.#problemText, i18n.label('lobby.noDevices', 'notice-more'), retry));
     this.#levels.append(...this.#bars);
     i18n.put(this.#levels, text('lobby.micLevel'), 'aria-label');
-    const preview = h('section', { class: 'preview' }, this.#video, this.#cover,
+    this.#saver.append(i18n.label('lobby.saver'));
+    const preview = h('section', { class: 'preview' }, this.#video, this.#cover, this.#saver,
       h('div', { class: 'preview-controls' }, this.#mute, this.#camera), this.#levels);
-    return h('div', { class: 'preview-column' }, i18n.put(preview, text('lobby.preview'), 'aria-label'), this.#problem);
+    return h('div', { class: 'preview-column' }, i18n.put(preview, text('lobby.preview'), 'aria-label'), this.#problem, ...this.#buildSettings());
+  }
+
+  #buildSettings() {
+    const i18n = this.#i18n;
+    this.#settingsToggle.append(icon('settings'), i18n.label('lobby.settings'));
+    this.#settingsToggle.addEventListener('click', () => this.#setSettings(this.#settings === null));
+    show(this.#settingsRegion, false);
+    return [h('div', { class: 'preview-below' }, this.#settingsToggle), i18n.put(this.#settingsRegion, text('lobby.settings'), 'aria-label')];
+  }
+
+  /** @param {boolean} open */
+  #setSettings(open) {
+    this.#settings?.close();
+    this.#settings = open ? new Settings(this.#i18n, this.#media) : null;
+    this.#settingsRegion.replaceChildren(...(this.#settings ? [this.#settings.element] : []));
+    show(this.#settingsRegion, open);
+    this.#settingsToggle.setAttribute('aria-expanded', String(open));
   }
 
   #buildForm() {
@@ -115,8 +160,9 @@ export class Lobby extends Emitter {
     const invited = this.#options.room !== '';
     i18n.put(this.#name, text('lobby.namePlaceholder'), 'placeholder');
     this.#room.setAttribute('aria-describedby', 'room-hint room-error');
-    this.#room.addEventListener('input', () => this.#showRoomError(false));
-    show(this.#roomError, false);
+    this.#room.addEventListener('input', () => this.#roomChanged());
+    this.#room.addEventListener('change', () => this.#qr.refresh());
+    this.#roomChanged();
     const join = h('button', { id: 'join', class: 'button primary', type: 'submit' }, i18n.label('lobby.join'));
     join.addEventListener('focus-wanted', () => join.focus());
     return h('form', { class: 'card', novalidate: true, onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
@@ -125,36 +171,72 @@ export class Lobby extends Emitter {
       h('div', { class: 'field' }, i18n.put(h('label', { for: 'name' }), text('lobby.name')), this.#name),
       h('div', { class: 'field' }, i18n.put(h('label', { for: 'room' }), text('lobby.room')),
         h('div', { class: 'input-row' }, this.#room, !invited && this.#suggestButton()),
-        i18n.put(h('p', { id: 'room-hint', class: 'hint' }), text('lobby.roomHint')), this.#roomError),
+        this.#roomHint, this.#roomError, !invited && this.#recentRooms()),
       h('label', { class: 'switch-row', for: 'force-relay' }, this.#relay,
         h('span', {}, i18n.label('lobby.relay'), i18n.put(h('small', { id: 'relay-hint' }), text('lobby.relayHint')))),
       h('div', { class: 'form-buttons' }, join,
-        button(i18n, { id: 'copy-link', icon: 'link', label: 'lobby.copy', onclick: () => this.#copy() })));
+        button(i18n, { id: 'copy-link', icon: 'link', label: 'lobby.copy', onclick: () => this.#copy() }), this.#qr.element),
+      h('div', { class: 'lobby-check' }, this.#verdict, h('a', { href: '/check', target: '_blank' }, i18n.label('lobby.checkLink'))));
+  }
+
+  #recentRooms() {
+    const recent = new RecentRooms(this.#i18n, this.#options.memory);
+    recent.on('choose', ({ room }) => {
+      this.#setRoom(room);
+      this.focus();
+    });
+    return recent.element;
   }
 
   #suggestButton() {
-    const suggest = h('button', { class: 'inset', type: 'button', onclick: () => {
-      this.#room.value = suggestRoom();
-      this.#showRoomError(false);
-    } }, icon('refresh'));
+    const suggest = h('button', { id: 'suggest', class: 'inset', type: 'button', onclick: () => this.#setRoom(suggestRoom()) }, icon('refresh'));
     this.#i18n.put(suggest, text('lobby.suggest'), 'title');
     return this.#i18n.put(suggest, text('lobby.suggest'), 'aria-label');
+  }
+
+  /** @param {string} room */
+  #setRoom(room) {
+    this.#setRoomField(room);
+    this.#qr.refresh();
   }
 
   /** @returns {string} '' after telling what is wrong */
   #chosenRoom() {
     const room = this.#options.room || roomName(this.#room.value);
-    this.#showRoomError(room === '');
-    if (room) this.#room.value = room;
-    else this.#room.focus();
+    if (room) this.#setRoomField(room);
+    else this.#refuseRoom();
     return room;
   }
 
-  /** @param {boolean} shown */
-  #showRoomError(shown) {
-    this.#i18n.put(this.#roomError, shown ? text('lobby.roomEmpty') : null);
-    show(this.#roomError, shown);
-    this.#room.setAttribute('aria-invalid', String(shown));
+  /** @param {string} room */
+  #setRoomField(room) {
+    this.#room.value = room;
+    this.#roomChanged();
+  }
+
+  #roomChanged() {
+    this.#i18n.put(this.#roomHint, roomHint(this.#room.value));
+    this.#showRoomError(null);
+  }
+
+  #refuseRoom() {
+    const typed = this.#room.value.trim() !== '';
+    this.#i18n.put(this.#roomHint, text('lobby.roomHint'));
+    this.#showRoomError(text(typed ? 'lobby.roomLetters' : 'lobby.roomEmpty'));
+    this.#room.focus();
+  }
+
+  /** @param {Text | null} words */
+  #showRoomError(words) {
+    this.#i18n.put(this.#roomError, words);
+    show(this.#roomError, words !== null);
+    this.#room.setAttribute('aria-invalid', String(words !== null));
+  }
+
+  /** @param {import('./precheck.js').Verdict} verdict */
+  #showVerdict(verdict) {
+    this.#verdict.dataset.verdict = verdict;
+    this.#i18n.put(this.#verdict, verdictText(verdict));
   }
 
   #copy() {
@@ -176,6 +258,7 @@ export class Lobby extends Emitter {
     showCamera(i18n, this.#camera, state.video);
     setVideo(this.#video, videoTrack);
     show(this.#cover, !state.video);
+    show(this.#saver, this.#media.quality === 'saver');
     i18n.put(this.#coverText, text(opening ? 'lobby.cameraStarting' : 'lobby.cameraOff'));
     show(this.#problem, problem !== null);
     if (problem) i18n.put(this.#problemText, explainDevice(problem.error, problem.devices));
@@ -188,6 +271,18 @@ export class Lobby extends Emitter {
     this.#bars.forEach((bar, index) => bar.classList.toggle('on', level > index + 0.15));
     this.#frame = requestAnimationFrame(() => this.#readMeter());
   }
+}
+
+/**
+ * What becomes of the room's name as somebody types it.
+ * @param {string} typed
+ * @returns {Text}
+ */
+export function roomHint(typed) {
+  const trimmed = typed.trim();
+  if (trimmed === '' || isRoomName(trimmed)) return text('lobby.roomHint');
+  const room = roomName(typed);
+  return room ? text('lobby.roomBecomes', { room }) : text('lobby.roomLetters');
 }
 
 /**

@@ -3,7 +3,7 @@ import { Emitter } from '../../sdk/maitred.js';
 import { h, show } from './dom.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
-import { brand, button, languageButton } from './widgets.js';
+import { brand, button, checkLink, languageButton } from './widgets.js';
 
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Text} Text */
@@ -25,6 +25,7 @@ export class JoiningPage {
   #room;
   #title = h('h1');
   #words = h('p', { class: 'lead', role: 'status' });
+  #check;
   /** Ends what speaks here. */
   onclose = () => {};
   element;
@@ -37,8 +38,9 @@ export class JoiningPage {
   constructor(i18n, room, cancel) {
     this.#i18n = i18n;
     this.#room = room;
+    this.#check = checkLink(i18n, 'hint-link');
     this.element = plainPage(i18n, h('span', { class: 'spinner large' }),
-      i18n.put(this.#title, text('join.working', { room })), this.#words,
+      i18n.put(this.#title, text('join.working', { room })), this.#words, this.#check,
       button(i18n, { icon: 'close', label: 'join.cancel', onclick: cancel }));
     this.say(null);
   }
@@ -47,6 +49,7 @@ export class JoiningPage {
   say(words) {
     this.#i18n.put(this.#words, words);
     show(this.#words, words !== null);
+    show(this.#check, words?.key === 'join.blocked');
   }
 
   /** @param {boolean} waiting until a moderator lets one in */
@@ -116,16 +119,16 @@ export class EndPage {
 
   /**
    * @param {I18n} i18n
-   * @param {{title: Key, lead: Text, again: Key | null, code?: string, failed: boolean}} content
+   * @param {{title: Key, lead: Text, again: Key | null, code?: string, failed: boolean, network?: boolean}} content network: which may be the cause
    * @param {() => void} retry
    */
-  constructor(i18n, { title, lead, again, code, failed }, retry) {
+  constructor(i18n, { title, lead, again, code, failed, network = false }, retry) {
     const home = h('a', { class: 'button', href: '/' }, i18n.label('end.home'));
     this.element = plainPage(i18n,
       h('div', { class: failed ? 'emblem failed' : 'emblem' }, icon(failed ? 'warning' : 'bell')),
       i18n.put(h('h1', { tabindex: -1 }), text(title)), i18n.put(h('p', { class: 'lead', role: failed ? 'alert' : null }), lead),
       h('div', { class: 'end-buttons' },
-        again && button(i18n, { icon: 'refresh', label: again, className: 'primary', onclick: retry }), home),
+        again && button(i18n, { icon: 'refresh', label: again, className: 'primary', onclick: retry }), home, network && checkLink(i18n, 'button')),
       !!code && i18n.put(h('p', { class: 'hint' }), text('end.code', { code })));
   }
 

@@ -1,21 +1,26 @@
 // @ts-check
 import { Emitter } from '../../sdk/maitred.js';
+import { Cover } from './cover.js';
 import { h, show } from './dom.js';
-import { explainDevice, explainPeer } from './errors.js';
+import { explainDevice } from './errors.js';
+import { canFullScreen, toggleFullScreen } from './fullscreen.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
-import { placeTiles } from './layout.js';
-import { setVideo } from './lobby.js';
 import { hueOf, initials } from './names.js';
-import { button } from './widgets.js';
+import { readState } from './presence.js';
 
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
 /** @typedef {import('../../sdk/maitred.js').Peer} Peer */
-/** @typedef {{audio?: boolean, video?: boolean, screen?: boolean}} MemberState what members of the page tell of themselves */
+/** @typedef {import('./presence.js').MemberState} MemberState */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Key} Key */
+/** @typedef {import('./i18n.js').Text} Text */
+/** @typedef {import('./icons.js').IconName} IconName */
+/** @typedef {import('./layout.js').Box} Box */
 /** @typedef {import('./media.js').DeviceProblem} DeviceProblem */
 /** @typedef {import('./paths.js').Path} Path */
+/** @typedef {import('./paths.js').Proof} Proof */
+/** @typedef {Omit<import('./cover.js').How, 'name'>} Situation */
 
 /** @type {Record<Exclude<Path, 'unknown'>, [Key, Key]>} label, title */
 const PATH_TEXTS = {
@@ -27,28 +32,168 @@ const PATH_TEXTS = {
 
 /** @type {Record<DeviceProblem['devices'], Key>} */
 const PROBLEM_TEXTS = { both: 'tile.noDevices', audio: 'tile.noMicrophone', video: 'tile.noCamera' };
+/** So many times wider or narrower than its tile may a picture be and still fill it: more would crop faces. */
+const MAX_CROP = 2.5;
+const TINY = { width: 200, height: 120 };
+const MINI = 150;
 
 /**
- * One person's picture, name and connection.
- * @extends {Emitter<{retry: {}, blocked: {}}>}
+ * @typedef {object} FrameEvents
+ * @property {{}} pin the person wants it large, or not any more
+ * @property {{}} blocked the browser refuses sound until the person has touched the page
+ * @property {{}} resize the picture has another shape
+ * @property {{}} retry a connection that has failed
+ * @property {{}} dock one's own picture goes into the grid, or floats over it
+ * @property {{}} hide one's own picture is not to be seen
  */
-export class Tile extends Emitter {
+
+/**
+ * A picture with what one can do about it. The buttons are there while the pointer or the focus is; on touch screens, after a tap.
+ * @extends {Emitter<FrameEvents>}
+ */
+export class Frame extends Emitter {
+  #i18n;
+  #box = { left: 0, top: 0, width: 0, height: 0 };
+  #pin;
+  #actions = h('div', { class: 'tile-actions' });
+  #stream = new MediaStream();
+  video = h('video', { autoplay: true, playsinline: true });
+  /** What is told at the upper edge. */
+  top = h('div', { class: 'tile-top' });
+  /** And at the lower. */
+  bottom = h('div', { class: 'tile-bottom' });
+  element = h('div', { class: 'tile', role: 'group' });
+
+  /**
+   * @param {I18n} i18n
+   * @param {boolean} silent without sound
+   */
+  constructor(i18n, silent) {
+    super();
+    this.#i18n = i18n;
+    // As a property: the attribute does not silence an element made by script.
+    this.video.muted = silent;
+    this.#pin = this.addAction('pin', 'stage.pin', () => this.emit('pin', {}), 'tile-pin');
+    this.setPinned(false);
+    if (canFullScreen(this.video)) this.addAction('expand', 'tile.full', () => void toggleFullScreen(this.element, this.video), 'tile-full');
+    this.video.addEventListener('resize', () => this.#resized());
+    this.element.addEventListener('dblclick', ({ target }) => {
+      if (!(target instanceof Element && target.closest('button'))) this.emit('pin', {});
+    });
+    this.element.addEventListener('pointerup', ({ pointerType, target }) => {
+      const inside = target instanceof Element && target.closest('button');
+      if (pointerType === 'touch' && !inside) this.element.classList.toggle('touched');
+    });
+    this.element.append(this.video, this.top, this.bottom);
+    this.top.append(this.#actions);
+  }
+
+  get tracks() {
+    return this.#stream.getTracks();
+  }
+
+  /** Width by height of the picture, 0 while there is none. */
+  get ratio() {
+    const { videoWidth, videoHeight } = this.video;
+    return videoHeight > 0 ? videoWidth / videoHeight : 0;
+  }
+
+  /**
+   * A button on the tile.
+   * @param {IconName} name
+   * @param {Key} label
+   * @param {() => void} onclick
+   * @param {string} [className]
+   */
+  addAction(name, label, onclick, className = '') {
+    const action = h('button', { class: `tile-action ${className}`, type: 'button', onclick }, icon(name));
+    this.#i18n.put(action, text(label), 'title');
+    this.#i18n.put(action, text(label), 'aria-label');
+    this.#actions.append(action);
+    return action;
+  }
+
+  /** @param {boolean} pinned */
+  setPinned(pinned) {
+    this.element.classList.toggle('pinned', pinned);
+    this.#pin.setAttribute('aria-pressed', String(pinned));
+    this.#i18n.put(this.#pin, text(pinned ? 'stage.unpin' : 'stage.pin'), 'title');
+  }
+
+  /**
+   * What is seen and heard here.
+   * @param {MediaStreamTrack[]} tracks
+   */
+  setTracks(tracks) {
+    const old = this.#stream.getTracks();
+    if (tracks.length === old.length && tracks.every((track) => old.includes(track))) return;
+    for (const track of old) if (!tracks.includes(track)) this.#stream.removeTrack(track);
+    for (const track of tracks) if (!old.includes(track)) this.#stream.addTrack(track);
+    // Browsers notice a track that comes into the same stream, but not all of them one that takes another's place.
+    this.video.srcObject = tracks.length > 0 ? this.#stream : null;
+    if (tracks.length > 0) this.play();
+  }
+
+  /** Browsers refuse sound until the person has touched the page. */
+  play() {
+    this.video.play().catch((error) => {
+      if (error.name === 'NotAllowedError') this.emit('blocked', {});
+    });
+  }
+
+  /**
+   * @param {Box} box
+   * @param {boolean} [fixed] stays where it is while the others are scrolled
+   */
+  place(box, fixed = false) {
+    this.#box = box;
+    const { left, top, width, height } = box;
+    const { style, classList } = this.element;
+    Object.assign(style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
+    classList.toggle('fixed', fixed);
+    classList.toggle('tiny', width < TINY.width || height < TINY.height);
+    classList.toggle('mini', width < MINI);
+    this.#fit();
+  }
+
+  close() {
+    this.video.srcObject = null;
+    this.element.remove();
+  }
+
+  #resized() {
+    this.#fit();
+    this.emit('resize', {});
+  }
+
+  #fit() {
+    const { ratio } = this;
+    const { width, height } = this.#box;
+    const crop = ratio && height ? ratio / (width / height) : 1;
+    this.element.classList.toggle('whole', crop > MAX_CROP || crop < 1 / MAX_CROP);
+  }
+}
+
+/** One person's picture, name and connection. */
+export class Tile extends Frame {
   #i18n;
   #self;
   /** @type {MemberState} */
   #state = {};
   #name = '';
-  #video = h('video', { autoplay: true, playsinline: true });
   #avatar = h('div', { class: 'avatar', role: 'img' });
   #nameLabel = h('span', { class: 'tile-name' });
   #micIcon = h('span', { class: 'tile-mic', role: 'img' }, icon('micOff'));
   #screenIcon = h('span', { class: 'tile-screen', role: 'img' }, icon('screen'));
+  #handNumber = h('span');
+  #hand = h('span', { class: 'tile-hand', role: 'img' }, icon('hand'), this.#handNumber);
   #badge = h('span', { class: 'badge' });
   #problemText = h('span');
   #problem = h('span', { class: 'tile-problem' }, icon('warning'), this.#problemText);
-  #full = h('button', { class: 'tile-full', type: 'button' }, icon('expand'));
-  #cover = h('div', { class: 'tile-cover' });
-  element = h('div', { class: 'tile', role: 'group' });
+  #cover;
+  #dock;
+  /** @type {WeakSet<MediaStreamTrack>} */
+  #watched = new WeakSet();
 
   /**
    * @param {I18n} i18n
@@ -56,30 +201,39 @@ export class Tile extends Emitter {
    * @param {boolean} self
    */
   constructor(i18n, member, self) {
-    super();
+    super(i18n, self);
     this.#i18n = i18n;
     this.#self = self;
     this.element.classList.toggle('self', self);
-    // As a property: the attribute does not silence an element made by script.
-    this.#video.muted = self;
     i18n.put(this.#micIcon, text('tile.muted'), 'aria-label');
     i18n.put(this.#screenIcon, text('tile.screen'), 'aria-label');
     i18n.put(this.#avatar, text('tile.cameraOff'), 'aria-label');
-    i18n.put(this.#full, text('tile.full'), 'title');
-    i18n.put(this.#full, text('tile.full'), 'aria-label');
-    this.#full.addEventListener('click', () => void this.#toggleFullScreen());
-    show(this.#badge, false);
-    show(this.#problem, false);
-    show(this.#cover, false);
-    this.element.append(this.#video, this.#avatar, this.#cover,
-      h('div', { class: 'tile-top' }, this.#badge, this.#problem, this.#full),
-      h('div', { class: 'tile-bottom' }, this.#micIcon, this.#screenIcon, this.#nameLabel));
-    if (!self) Object.assign(this.element.dataset, { path: 'unknown', connection: 'new' });
+    for (const hidden of [this.#badge, this.#problem, this.#hand]) show(hidden, false);
+    this.#cover = new Cover(i18n, () => this.emit('retry', {}));
+    this.video.after(this.#avatar, this.#cover.element);
+    this.top.prepend(this.#hand, this.#badge, this.#problem);
+    this.bottom.append(this.#micIcon, this.#screenIcon, this.#nameLabel);
+    this.#dock = self ? this.addAction('float', 'stage.float', () => this.emit('dock', {}), 'tile-dock') : null;
+    if (self) this.addAction('eyeOff', 'stage.hideSelf', () => this.emit('hide', {}), 'tile-hide');
+    else Object.assign(this.element.dataset, { path: 'unknown', connection: 'new' });
     this.setMember(member);
   }
 
+  get name() {
+    return this.#name;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get hasPicture() {
+    return !this.element.classList.contains('no-picture');
+  }
+
+  /** The screen comes in place of the camera. */
   get sharing() {
-    return this.#state.screen === true;
+    return this.#state.screen === true && this.#state.screenStream === undefined;
   }
 
   /** @param {Member} member */
@@ -91,7 +245,7 @@ export class Tile extends Emitter {
     if (this.#self) this.#i18n.put(this.#nameLabel, text('call.you', { name: member.name }));
     else this.#nameLabel.textContent = member.name;
     this.element.setAttribute('aria-label', member.name);
-    if (!this.#self) this.setState(member.state ?? {});
+    if (!this.#self) this.setState(readState(member.state));
   }
 
   /** @param {MemberState} state */
@@ -101,12 +255,13 @@ export class Tile extends Emitter {
     this.#showPicture();
   }
 
-  /**
-   * The own picture.
-   * @param {MediaStreamTrack | null} track
-   */
-  setOwnTrack(track) {
-    setVideo(this.#video, track);
+  /** @param {MediaStreamTrack[]} tracks */
+  setTracks(tracks) {
+    super.setTracks(tracks);
+    for (const track of tracks.filter((it) => !this.#watched.has(it))) {
+      this.#watched.add(track);
+      for (const change of ['mute', 'unmute', 'ended']) track.addEventListener(change, () => this.#showPicture());
+    }
     this.#showPicture();
   }
 
@@ -122,55 +277,38 @@ export class Tile extends Emitter {
   }
 
   /**
-   * Someone else's sound or picture; a later track of a kind replaces the earlier.
-   * @param {MediaStreamTrack} track
+   * @param {Path} path
+   * @param {{title: Text, proof: Proof}} [relay] what more there is to say of a relayed one
    */
-  addTrack(track) {
-    const stream = /** @type {MediaStream | null} */ (this.#video.srcObject) ?? new MediaStream();
-    for (const old of stream.getTracks()) if (old.kind === track.kind) stream.removeTrack(old);
-    stream.addTrack(track);
-    this.#video.srcObject = stream;
-    for (const change of ['mute', 'unmute', 'ended']) track.addEventListener(change, () => this.#showPicture());
-    this.#showPicture();
-    this.play();
-  }
-
-  /** Browsers refuse sound until the person has touched the page. */
-  play() {
-    this.#video.play().catch((error) => {
-      if (error.name === 'NotAllowedError') this.emit('blocked', {});
-    });
-  }
-
-  /** @param {Path} path */
-  setPath(path) {
+  setPath(path, relay) {
     this.element.dataset.path = path;
+    this.element.dataset.proof = relay?.proof ?? 'unknown';
     show(this.#badge, path !== 'unknown');
     if (path === 'unknown') return;
     const [label, title] = PATH_TEXTS[path];
     this.#badge.classList.toggle('relayed', path !== 'direct');
-    this.#i18n.put(this.#badge, text(label));
-    this.#i18n.put(this.#badge, text(title), 'title');
+    this.#badge.classList.toggle('confirmed', relay?.proof === 'confirmed');
+    this.#i18n.put(this.#badge, text(relay?.proof === 'elsewhere' ? 'trust.elsewhere' : label));
+    this.#i18n.put(this.#badge, relay?.title ?? text(title), 'title');
   }
 
   /**
    * @param {Peer} peer
-   * @param {boolean} relayOnly
+   * @param {Situation} situation
    */
-  setConnection(peer, relayOnly) {
+  setConnection(peer, situation) {
     this.element.dataset.connection = peer.connection.connectionState;
     this.element.dataset.status = peer.status;
-    const cover = this.#cover;
-    show(cover, peer.status !== 'connected');
-    if (peer.status === 'failed') {
-      cover.replaceChildren(icon('warning'),
-        this.#i18n.put(h('strong'), text('tile.failed', { name: this.#name })),
-        this.#i18n.put(h('p'), explainPeer(peer, { name: this.#name, relayOnly })),
-        button(this.#i18n, { icon: 'refresh', label: 'tile.retry', className: 'small', onclick: () => this.emit('retry', {}) }));
-    } else {
-      const key = peer.status === 'reconnecting' ? 'tile.reconnecting' : 'tile.connecting';
-      cover.replaceChildren(h('span', { class: 'spinner' }), this.#i18n.label(key));
-    }
+    this.#cover.update(peer, { ...situation, name: this.#name });
+  }
+
+  /**
+   * Says why there is no connection yet, or none any more.
+   * @param {Peer} peer
+   * @param {Situation} situation
+   */
+  explain(peer, situation) {
+    this.#cover.explain(peer, { ...situation, name: this.#name });
   }
 
   /** @param {boolean} speaking */
@@ -178,81 +316,54 @@ export class Tile extends Emitter {
     this.element.classList.toggle('speaking', speaking);
   }
 
-  close() {
-    this.#video.srcObject = null;
-    this.element.remove();
+  /** @param {number} order among the raised hands; 0 while it is down */
+  setHand(order) {
+    show(this.#hand, order > 0);
+    this.element.classList.toggle('hand-up', order > 0);
+    this.#handNumber.textContent = String(order);
+    this.#i18n.put(this.#hand, text('stage.hand', { order }), 'aria-label');
+  }
+
+  /** Of one's own picture. @param {boolean} floating over the grid */
+  setFloating(floating) {
+    const { element } = this;
+    element.classList.toggle('floating', floating);
+    for (const attribute of ['title', 'aria-label']) {
+      if (this.#dock) this.#i18n.put(this.#dock, text(floating ? 'stage.dock' : 'stage.float'), attribute);
+    }
+    if (floating) element.setAttribute('tabindex', '0');
+    else element.removeAttribute('tabindex');
+    this.#i18n.put(element, floating ? text('stage.moveSelf') : null, 'title');
   }
 
   #showPicture() {
-    const track = /** @type {MediaStream | null} */ (this.#video.srcObject)?.getVideoTracks()[0];
+    const track = this.tracks.find(({ kind }) => kind === 'video');
     const { video, screen } = this.#state;
     // Members whose client says nothing of its state: whatever arrives is shown.
-    const wanted = video === undefined && screen === undefined ? !track?.muted : video || screen;
+    const wanted = video === undefined && screen === undefined ? !track?.muted : video || this.sharing;
     this.element.classList.toggle('no-picture', !(track && wanted));
     this.element.classList.toggle('sharing', this.sharing);
-    show(this.#screenIcon, this.sharing);
-    show(this.#full, this.sharing && !this.#self);
-  }
-
-  async #toggleFullScreen() {
-    try {
-      if (document.fullscreenElement) await document.exitFullscreen();
-      else await this.element.requestFullscreen();
-    } catch {
-      // Refused by the browser or not offered, as on iPhones: nothing to do.
-    }
+    show(this.#screenIcon, screen === true);
   }
 }
 
-/** Lays tiles out and lays them out again when the room for them changes. */
-export class Grid {
-  /** @type {Map<string, Tile>} */
-  #tiles = new Map();
-  #observer = new ResizeObserver(() => this.layout());
-  element;
-
-  /** @param {I18n} i18n */
-  constructor(i18n) {
-    this.element = i18n.put(h('section', { class: 'grid' }), text('call.grid'), 'aria-label');
-    this.#observer.observe(this.element);
-  }
-
-  get tiles() {
-    return this.#tiles;
-  }
-
+/** A screen that somebody shares beside their camera. */
+export class ScreenTile extends Frame {
   /**
-   * @param {string} key
-   * @param {Tile} tile
+   * @param {I18n} i18n
+   * @param {Member} member who shares it
+   * @param {(() => void) | null} stop for one's own
    */
-  add(key, tile) {
-    this.#tiles.set(key, tile);
-    this.element.append(tile.element);
-    this.layout();
-  }
-
-  /** @param {string} key */
-  remove(key) {
-    this.#tiles.get(key)?.close();
-    this.#tiles.delete(key);
-    this.layout();
-  }
-
-  layout() {
-    const tiles = [...this.#tiles.values()];
-    // The others' screens come before one's own, which one sees anyway.
-    const others = tiles.findIndex((tile) => tile.sharing && !tile.element.classList.contains('self'));
-    const stage = others >= 0 ? others : tiles.findIndex((tile) => tile.sharing);
-    const boxes = placeTiles(tiles.length, this.element.clientWidth, this.element.clientHeight, stage);
-    boxes.forEach(({ left, top, width, height }, index) => {
-      const { element } = tiles[index];
-      Object.assign(element.style, { left: `${left}px`, top: `${top}px`, width: `${width}px`, height: `${height}px` });
-      element.classList.toggle('tiny', width < 200 || height < 120);
-    });
-  }
-
-  close() {
-    this.#observer.disconnect();
-    for (const tile of this.#tiles.values()) tile.close();
+  constructor(i18n, member, stop) {
+    super(i18n, stop !== null);
+    const label = h('span', { class: 'tile-name' });
+    this.element.classList.add('sharing', 'screen');
+    this.element.classList.toggle('own', stop !== null);
+    this.element.dataset.screenOf = member.id;
+    this.bottom.append(h('span', { class: 'tile-screen' }, icon('screen')), label);
+    if (stop) this.addAction('close', 'control.screenStop', stop, 'tile-stop');
+    const title = stop ? text('stage.ownScreen') : text('stage.screenOf', { name: member.name });
+    i18n.put(label, title);
+    i18n.put(this.element, title, 'aria-label');
   }
 }

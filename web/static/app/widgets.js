@@ -63,6 +63,15 @@ export function button(i18n, { id, icon: name, label, className = '', onclick })
 }
 
 /**
+ * Leads to the test of the connection, in a tab of its own: the call goes on.
+ * @param {I18n} i18n
+ * @param {string} className
+ */
+export function checkLink(i18n, className) {
+  return h('a', { class: className, href: '/check', target: '_blank' }, i18n.label('network.check'));
+}
+
+/**
  * Puts a link where it can be pasted from.
  * @param {string} url
  * @param {Toasts} toasts
@@ -73,7 +82,7 @@ export async function copyLink(url, toasts) {
 }
 
 /** @param {string} content */
-async function writeClipboard(content) {
+export async function writeClipboard(content) {
   try {
     await navigator.clipboard.writeText(content);
     return true;
