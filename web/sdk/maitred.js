@@ -458,6 +458,7 @@ class Link {
     if (this.#closed) return;
     this.#cancelRestart();
     if (manual) this.#restarts = 0;
+    const { unanswered } = this.#peer;
     this.#peer.iceErrors.clear();
     this.#peer.candidateTypes.clear();
     this.#peer.unanswered = false;
@@ -469,7 +470,7 @@ class Link {
     this.#offerRepeats = 0;
     this.#pc.restartIce();
     // Outside of "stable" the browser would only offer after an answer that may never come.
-    if (!patient && this.#pc.signalingState === 'have-local-offer') void this.#offer();
+    if ((!patient || unanswered) && this.#pc.signalingState === 'have-local-offer') void this.#offer();
   }
 
   close() {
@@ -990,7 +991,7 @@ export class Room extends Emitter {
       }
       this.#memberUpdated(member);
       // Patiently: what the other has sent meanwhile comes next, an answer maybe.
-      if (this.#moved || peer.connection.connectionState !== 'connected') void this.restart(member, { patient: true });
+      if (this.#moved || peer.connection.connectionState !== 'connected') void this.restart(member, { patient: true, manual: this.#moved });
     }
     this.#moved = false;
   }

@@ -147,6 +147,23 @@ test('a manual restart asks once more, as patiently as the first time', async ()
   assertConnected(annPc, bobPc);
 });
 
+test('a patient restart waits for an answer on its way, but not for one that was given up', async () => {
+  const { clock, line, ann, annPc, bobPc } = pair();
+  line.cut = true;
+  ann.start();
+  await settled();
+  ann.restart({ patient: true });
+  await settled();
+  assert.equal(line.offers, 1);
+  await clock.advance(40_000);
+  assert.equal(ann.unanswered, true);
+  line.cut = false;
+  ann.restart({ patient: true });
+  await settled();
+  assert.deepEqual([ann.status, ann.unanswered], ['connecting', false]);
+  assertConnected(annPc, bobPc);
+});
+
 test('whoever was given up and speaks after all is heard', async () => {
   const { clock, line, ann, bob } = pair();
   line.cut = true;

@@ -178,6 +178,14 @@ test('and restarts ICE with everybody, even where all seems well', async () => {
   const all = await join({ members: [BOB] });
   await all.room.peers.get('bob')?.receive({ description: { type: 'answer', sdp: '' } });
   all.connections[0].become('connected');
+  const peer = /** @type {any} */ (all.room.peers.get('bob'));
+  const restart = peer.restart.bind(peer);
+  /** @type {unknown[]} */
+  const asked = [];
+  peer.restart = (/** @type {unknown} */ how) => {
+    asked.push(how);
+    restart(how);
+  };
   const received = all.last().sent.length - 1;
   all.network.dispatchEvent(new Event('online'));
   assert.equal(all.sockets[0].closedByClient, true);
@@ -186,6 +194,7 @@ test('and restarts ICE with everybody, even where all seems well', async () => {
   all.last().receive(joinedMessage({ members: [BOB], resumed: true, received }));
   await settled();
   assert.equal(all.connections[0].iceGeneration, 1);
+  assert.deepEqual(asked, [{ patient: true, manual: true }], 'from the beginning: it is another network');
   await comeBack(all);
   assert.equal(all.connections[0].iceGeneration, 1, 'once');
 });

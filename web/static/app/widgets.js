@@ -8,7 +8,9 @@ import { icon } from './icons.js';
 /** @typedef {import('./i18n.js').Text} Text */
 /** @typedef {import('./icons.js').IconName} IconName */
 
+/** A note stays for as long as it takes to read, in milliseconds: at least so long, and so long for each character. */
 const TOAST_TIME = 5_000;
+const READING_TIME = 70;
 const MAX_TOASTS = 3;
 
 /** Short notes that go away by themselves; the container is a live region. */
@@ -28,10 +30,11 @@ export class Toasts {
   /** @param {Text} content */
   show({ key, params }) {
     // Fixed in the language of the moment: it is gone before anybody switches.
-    const toast = h('p', { class: 'toast' }, this.#i18n.t(key, params));
+    const words = this.#i18n.t(key, params);
+    const toast = h('p', { class: 'toast' }, words);
     this.#container.append(toast);
     while (this.#container.childElementCount > MAX_TOASTS) this.#container.firstElementChild?.remove();
-    setTimeout(() => toast.remove(), TOAST_TIME);
+    setTimeout(() => toast.remove(), Math.max(TOAST_TIME, READING_TIME * words.length));
   }
 }
 
