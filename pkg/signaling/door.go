@@ -141,7 +141,7 @@ func (r *room) turnAwayLocked(m *member, reason Reason, why cause) {
 	m.left = reason
 	r.fromDoorLocked(m)
 	m.expiry.stop()
-	r.gone = append(r.gone, departure{m, m.conn, why})
+	r.gone = append(r.gone, departure{member: m, conn: m.conn, why: why})
 }
 
 func (r *room) fromDoorLocked(m *member) {

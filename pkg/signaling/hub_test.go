@@ -505,3 +505,37 @@ func TestICEServersArePushed(t *testing.T) {
 		}
 	}
 }
+
+// slowReleaser ends what members were given when it is told to.
+type slowReleaser struct{ asked, proceed chan struct{} }
+
+func (r *slowReleaser) Release(string) Traffic {
+	r.asked <- struct{}{}
+	<-r.proceed
+	return Traffic{}
+}
+
+func (r *slowReleaser) Revoke(string, time.Time) {}
+
+// TestToldWhenAllHasEnded: whoever hears that somebody is gone, or comes to the room afterwards, can rely on it that nothing goes on in their name.
+func TestToldWhenAllHasEnded(t *testing.T) {
+	r := &slowReleaser{asked: make(chan struct{}, 8), proceed: make(chan struct{})}
+	s := newServer(t, Options{Releaser: r})
+	ann, bob := s.join("r", "ann"), s.join("r", "bob")
+	expect[*MemberJoined](ann)
+	ann.send(&Kick{Member: bob.id()})
+	<-r.asked
+	cleo := s.join("r", "cleo")
+	if n := len(cleo.self.Members); n != 2 {
+		t.Errorf("a newcomer is told of %d members", n)
+	}
+	expect[*MemberJoined](ann)
+	quiet(cleo)
+	close(r.proceed)
+	for _, p := range []*peer{ann, cleo} {
+		if left := expect[*MemberLeft](p); left.Member != bob.id() || left.Reason != ReasonKicked {
+			t.Errorf("%+v", left)
+		}
+	}
+	bob.expectClose(CloseKicked)
+}

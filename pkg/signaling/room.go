@@ -36,6 +36,7 @@ type room struct {
 	door    door
 	gone    []departure // removed, not yet seen off
 	leaving int         // members that are being seen off
+	missed  []*member   // of whom the others have not been told yet that they are gone
 	peak    int         // most members at once
 	drained bool        // nobody may join any more
 	ended   bool
@@ -132,29 +133,36 @@ func newRoom(h *Hub, name string) (*room, error) {
 	return r, nil
 }
 
-// command runs fn under the lock, then tells the hub who is gone and whether the room is empty. The connections of those
-// who are gone end last: a client that sees its own close knows that all else is done.
+// command runs fn under the lock, then tells the hub who is gone, the others of it, and the hub whether the room is empty. Whoever hears that a
+// member is gone knows that what it was given has ended. The connections of those who are gone end last: a client that sees its own close
+// knows that all else is done.
 func (r *room) command(fn func()) {
 	r.mu.Lock()
 	fn()
-	gone := r.gone
-	r.gone = nil
-	r.leaving += len(gone)
-	empty := r.emptyLocked()
-	r.mu.Unlock()
-	if len(gone) > 0 {
+	var seenOff []departure
+	for len(r.gone) > 0 {
+		gone := r.gone
+		r.gone = nil
+		r.leaving += len(gone)
+		r.mu.Unlock()
 		for _, d := range gone {
 			r.hub.release(d.member)
 		}
 		r.mu.Lock()
 		r.leaving -= len(gone)
-		empty = r.emptyLocked()
-		r.mu.Unlock()
+		for _, d := range gone {
+			if slices.Contains(r.missed, d.member) {
+				r.missLocked(d.member)
+			}
+		}
+		seenOff = append(seenOff, gone...)
 	}
+	empty := r.emptyLocked()
+	r.mu.Unlock()
 	if empty {
 		r.hub.forget(r)
 	}
-	for _, d := range gone {
+	for _, d := range seenOff {
 		if d.conn != nil {
 			d.conn.finish(d.why)
 		}
@@ -355,14 +363,24 @@ func (r *room) removeFrom(m *member, c *conn, reason Reason, why cause) {
 	})
 }
 
+// removeLocked takes the member out. The others are told when it has been seen off.
 func (r *room) removeLocked(m *member, reason Reason, why cause) {
 	r.dropLocked(m, reason, why)
-	r.publishLocked(m.id, "", &MemberLeft{Member: m.id, Reason: reason})
-	r.letInLocked()
-	switch {
-	case len(r.members) == 0:
+	if len(r.members) > 0 {
+		r.missed = append(r.missed, m)
+		return
+	}
+	if r.letInLocked(); len(r.members) == 0 {
 		r.abandonLocked()
-	case !r.hub.opts.TokensOnly && !slices.ContainsFunc(r.members, (*member).moderates):
+	}
+}
+
+// missLocked goes on without a member that has been seen off.
+func (r *room) missLocked(m *member) {
+	r.missed = slices.DeleteFunc(r.missed, func(o *member) bool { return o == m })
+	r.publishLocked(m.id, "", &MemberLeft{Member: m.id, Reason: m.left})
+	r.letInLocked()
+	if len(r.members) > 0 && !r.hub.opts.TokensOnly && !slices.ContainsFunc(r.members, (*member).moderates) {
 		r.promoteLocked(r.members[0])
 	}
 }
@@ -381,7 +399,7 @@ func (r *room) dropLocked(m *member, reason Reason, why cause) {
 	r.inboxes.remove(m.id)
 	r.hub.told.leave(m.id)
 	m.expiry.stop()
-	r.gone = append(r.gone, departure{m, m.conn, why})
+	r.gone = append(r.gone, departure{member: m, conn: m.conn, why: why})
 	r.hub.metrics.members.Add(-1)
 }
 
@@ -523,9 +541,10 @@ func (r *room) resumableLocked(j *Join) *member {
 	return nil
 }
 
+// othersLocked are those whom m is told of, and later of their leaving.
 func (r *room) othersLocked(m *member) []Member {
-	others := make([]Member, 0, len(r.members))
-	for _, o := range r.members {
+	others := make([]Member, 0, len(r.members)+len(r.missed))
+	for _, o := range slices.Concat(r.members, r.missed) {
 		if o != m {
 			others = append(others, o.info())
 		}
