@@ -119,8 +119,8 @@ func (p *tab) talks(peers int, check func(peerStats) bool) {
 	})
 }
 
-// relayed accepts a connection that is relayed on both ends and reaches our
-// server over one of transports, all of them if none is named.
+// relayed accepts a connection whose end here is relayed by our server, over one of transports, all of them if none is named. The other end's
+// candidate is peer-reflexive where its check was faster than the message that tells of it; that it is relayed is seen there.
 func relayed(transports ...string) func(peerStats) bool {
 	if len(transports) == 0 {
 		// Where both are offered the faster one of this moment wins.
@@ -132,7 +132,7 @@ func relayed(transports ...string) func(peerStats) bool {
 				return false
 			}
 		}
-		return s.LocalType == "relay" && s.RemoteType == "relay" && slices.Contains(transports, s.RelayProtocol)
+		return s.LocalType == "relay" && (s.RemoteType == "relay" || s.RemoteType == "prflx") && slices.Contains(transports, s.RelayProtocol)
 	}
 }
 

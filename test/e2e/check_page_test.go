@@ -154,36 +154,27 @@ func (p *tab) refusesWrongPassword(d *harness.Daemon) {
 	}
 }
 
-// lookedAt checks the page in every size, language and colour scheme, and
-// leaves pictures of all of it.
+// lookedAt checks the page in every view, and leaves pictures of it.
 func (p *tab) lookedAt(name string) {
 	p.t.Helper()
-	for _, scheme := range []string{"dark", "light"} {
-		p.prefer("prefers-color-scheme", scheme)
-		for _, language := range []string{"zh", "en"} {
-			p.speak(language)
-			for _, screen := range screens {
-				p.do("resize", chromedp.EmulateViewport(screen.width, screen.height, screen.options...))
-				p.settle()
-				p.fits()
-				p.wholePage(fmt.Sprintf("%s-%s-%s-%s", name, screen.name, language, scheme))
-			}
-		}
+	for _, v := range views() {
+		p.viewed(v)
+		p.fits()
+		p.wholePage(name + "-" + v.String())
 	}
-	p.do("resize", chromedp.EmulateViewport(1280, 800))
+	p.viewed(view{screens[0], "en", "light"})
 }
 
 // wholePage is screenshot of all that one can scroll to.
 func (p *tab) wholePage(name string) {
-	directory := os.Getenv("MAITRED_SHOTS")
-	if directory == "" {
+	if !keepsPictures() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
 	defer cancel()
 	image, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(directory, name+".png"), image, 0o644)
+		err = os.WriteFile(filepath.Join(os.Getenv("MAITRED_SHOTS"), name+".png"), image, 0o644)
 	}
 	if err != nil {
 		p.t.Errorf("screenshot %s: %v", name, err)

@@ -295,10 +295,10 @@ func TestFirefoxLobby(t *testing.T) {
 
 // TestFirefoxRelay is a call between two windows of Firefox through the relay, over UDP and over TCP.
 func TestFirefoxRelay(t *testing.T) {
+	f := startFirefox(t)
 	for transport, without := range map[string]string{"udp": "MAITRED_TURN_TCP=off", "tcp": "MAITRED_TURN_UDP=off"} {
 		t.Run(transport, func(t *testing.T) {
 			d := harness.Start(t, without)
-			f := startFirefox(t)
 			people := []*tab{f.person(d, "tea", "Ann"), f.person(d, "tea", "Bob")}
 			for _, p := range people {
 				p.phase("call")
@@ -310,6 +310,7 @@ func TestFirefoxRelay(t *testing.T) {
 			for _, p := range people {
 				p.click("#hangup")
 				p.phase("left")
+				p.close()
 			}
 			d.WaitForNoAllocations()
 		})

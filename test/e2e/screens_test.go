@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -9,15 +10,52 @@ import (
 	"github.com/maitred/maitred/test/harness"
 )
 
-// screens are the sizes that the pages are looked at in.
-var screens = []struct {
+type screen struct {
 	name          string
 	width, height int64
 	options       []chromedp.EmulateViewportOption
-}{
+}
+
+// screens are the sizes that the pages are looked at in.
+var screens = []screen{
 	{"desktop", 1280, 800, nil},
 	{"phone", 390, 844, []chromedp.EmulateViewportOption{chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait}},
 	{"small-phone", 320, 568, []chromedp.EmulateViewportOption{chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait}},
+}
+
+// view is how somebody looks at a page.
+type view struct {
+	screen
+	language, scheme string
+}
+
+func (v view) String() string { return v.name + "-" + v.language + "-" + v.scheme }
+
+// keepsPictures is whether somebody wants to see more than whether it is right.
+func keepsPictures() bool { return os.Getenv("MAITRED_SHOTS") != "" }
+
+// views are all that there are when pictures are kept. Otherwise three stand for them: every size, both languages, dark and light.
+func views() (all []view) {
+	if !keepsPictures() {
+		return []view{{screens[0], "en", "light"}, {screens[1], "zh", "dark"}, {screens[2], "en", "light"}}
+	}
+	for _, language := range []string{"zh", "en"} {
+		for _, scheme := range []string{"dark", "light"} {
+			for _, s := range screens {
+				all = append(all, view{s, language, scheme})
+			}
+		}
+	}
+	return all
+}
+
+// viewed has the page look so.
+func (p *tab) viewed(v view) {
+	p.t.Helper()
+	p.speak(v.language)
+	p.prefer("prefers-color-scheme", v.scheme)
+	p.do("resize", chromedp.EmulateViewport(v.width, v.height, v.options...))
+	p.settle()
 }
 
 // TestScreens looks at lobby, call and the door on a desk and on phones, in

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/maitred/maitred/test/harness"
 )
@@ -280,45 +279,39 @@ func kickedByControls(ann, cay *tab) {
 // looksTogether checks panels and dialogs on a desk and on phones, in both languages, dark and light.
 func (p *tab) looksTogether() {
 	p.t.Helper()
-	for _, look := range [][2]string{{"en", "light"}, {"zh", "dark"}} {
-		language, scheme := look[0], look[1]
-		p.speak(language)
-		p.prefer("prefers-color-scheme", scheme)
-		for _, screen := range screens {
-			p.do("resize", chromedp.EmulateViewport(screen.width, screen.height, screen.options...))
-			picture := func(what string) {
-				p.t.Helper()
-				p.settle()
-				p.fits()
-				p.names()
-				p.screenshot(fmt.Sprintf("together-%s-%s-%s-%s", what, screen.name, language, scheme))
-			}
-			picture("people")
-			p.click("#people-panel-close")
-			p.click("#chat-toggle")
-			p.click("#chat-emoji")
-			picture("chat")
-			p.reach("#chat-emoji", "#chat-input", "#chat-send", "#chat-emoji-choice .emoji:last-child")
-			p.press(kb.Escape)
-			p.click("#chat-close")
-			p.unfocus()
-			p.press("r")
-			p.press(kb.Enter)
-			p.reach("#reactions .emoji:first-child", "#reactions .emoji:last-child")
-			p.screenshot(fmt.Sprintf("together-reactions-%s-%s-%s", screen.name, language, scheme))
-			p.press(kb.Escape)
-			p.click("#more")
-			p.click("#keypad")
-			picture("keypad")
-			p.reach(`.keypad-key[data-tone="1"]`, `.keypad-key[data-tone="#"]`)
-			p.press(kb.Escape)
-			p.unfocus()
-			p.press("p")
-			p.waitFor(soon, `document.querySelector("#people-list").checkVisibility()`)
+	for _, v := range views() {
+		p.viewed(v)
+		picture := func(what string) {
+			p.t.Helper()
+			p.settle()
+			p.fits()
+			p.names()
+			p.screenshot("together-" + what + "-" + v.String())
 		}
+		picture("people")
+		p.click("#people-panel-close")
+		p.click("#chat-toggle")
+		p.click("#chat-emoji")
+		picture("chat")
+		p.reach("#chat-emoji", "#chat-input", "#chat-send", "#chat-emoji-choice .emoji:last-child")
+		p.press(kb.Escape)
+		p.click("#chat-close")
+		p.unfocus()
+		p.press("r")
+		p.press(kb.Enter)
+		p.reach("#reactions .emoji:first-child", "#reactions .emoji:last-child")
+		p.screenshot("together-reactions-" + v.String())
+		p.press(kb.Escape)
+		p.click("#more")
+		p.click("#keypad")
+		picture("keypad")
+		p.reach(`.keypad-key[data-tone="1"]`, `.keypad-key[data-tone="#"]`)
+		p.press(kb.Escape)
+		p.unfocus()
+		p.press("p")
+		p.waitFor(soon, `document.querySelector("#people-list").checkVisibility()`)
 	}
-	p.speak("en")
-	p.do("resize", chromedp.EmulateViewport(screens[0].width, screens[0].height))
+	p.viewed(view{screens[0], "en", "light"})
 }
 
 // accessibleTogether has axe-core look at the panels and dialogs.

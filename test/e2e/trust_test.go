@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/maitred/maitred/test/harness"
 )
@@ -208,30 +207,22 @@ func TestTrustScreens(t *testing.T) {
 	ann.click("#more")
 	value[bool](bob, `(window.maitred.room.peers.get(`+strconv.Quote(ann.self())+`).renew(), true)`)
 	ann.standing(member, "replaced")
-	for _, language := range []string{"en", "zh"} {
-		ann.speak(language)
-		for _, scheme := range []string{"dark", "light"} {
-			ann.prefer("prefers-color-scheme", scheme)
-			for _, screen := range screens {
-				ann.do("resize", chromedp.EmulateViewport(screen.width, screen.height, screen.options...))
-				shot := func(what string) {
-					ann.settle()
-					ann.screenshot(fmt.Sprintf("trust-%s-%s-%s-%s", what, screen.name, language, scheme))
-				}
-				ann.menu("#safety-codes")
-				ann.safetyCode(member)
-				shot("codes")
-				value[bool](ann, `(document.querySelector(".safety-compare").scrollIntoView({ block: "end" }), true)`)
-				ann.reach(".safety-compare", "dialog[open] header button")
-				ann.closeDialog()
-				ann.menu("#numbers")
-				ann.waitFor(10*time.Second, `/\d/.test(document.querySelector(".numbers-table td span")?.textContent ?? "")`)
-				ann.reach("#numbers-panel-close")
-				ann.waitFor(5*time.Second, `document.documentElement.scrollWidth <= document.documentElement.clientWidth`)
-				shot("numbers")
-				ann.click("#numbers-panel-close")
-			}
-		}
+	for _, v := range views() {
+		ann.viewed(v)
+		ann.menu("#safety-codes")
+		ann.safetyCode(member)
+		ann.settle()
+		ann.screenshot("trust-codes-" + v.String())
+		value[bool](ann, `(document.querySelector(".safety-compare").scrollIntoView({ block: "end" }), true)`)
+		ann.reach(".safety-compare", "dialog[open] header button")
+		ann.closeDialog()
+		ann.menu("#numbers")
+		ann.waitFor(10*time.Second, `/\d/.test(document.querySelector(".numbers-table td span")?.textContent ?? "")`)
+		ann.reach("#numbers-panel-close")
+		ann.waitFor(5*time.Second, `document.documentElement.scrollWidth <= document.documentElement.clientWidth`)
+		ann.settle()
+		ann.screenshot("trust-numbers-" + v.String())
+		ann.click("#numbers-panel-close")
 	}
 	ann.speak("en")
 	ann.menu("#safety-codes")

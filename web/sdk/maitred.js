@@ -449,8 +449,10 @@ class Link {
   async limitVideo() {
     const sender = this.#transceivers.video?.sender;
     const parameters = sender?.getParameters();
-    for (const encoding of parameters?.encodings ?? []) encoding.maxBitrate = this.#peer.videoBitrate || undefined;
-    if (parameters?.encodings?.length) await sender?.setParameters(parameters).catch((error) => this.#report(error));
+    const maxBitrate = this.#peer.videoBitrate || undefined;
+    if (!parameters?.encodings?.some((it) => it.maxBitrate !== maxBitrate)) return;
+    for (const encoding of parameters.encodings) encoding.maxBitrate = maxBitrate;
+    await sender?.setParameters(parameters).catch((error) => this.#report(error));
   }
 
   /** @type {T.Peer['restart']} */

@@ -186,13 +186,14 @@ export class App {
       room = await join({
         room: wish.room, name: wish.name || this.#i18n.t('lobby.guest'), token: key?.token, password: key?.password,
         stream: new MediaStream([audioTrack, videoTrack].filter((track) => track !== null)), relayOnly: wish.relay, signal,
+        createConnection: call.connectionMaker(() => this.#room, this.#media),
         on: { state: (change) => this.#view === joining && this.#showJoining(joining, reach, change) },
       });
     } catch (error) {
       if (!signal.aborted) this.#ended(/** @type {Cause} */ (call ? error : { code: 'connection_lost' }), wish);
       return;
     }
-    this.#enterCall(call, room, wish);
+    await this.#enterCall(call, room, wish);
   }
 
   /**
@@ -212,14 +213,17 @@ export class App {
    * @param {Room} room
    * @param {Wish} wish
    */
-  #enterCall(modules, room, wish) {
+  async #enterCall(modules, room, wish) {
     this.#room = room;
     this.#memory.addRecent(wish.room);
     room.on('state', ({ state, cause }) => {
       if (this.#room === room && state === 'closed') this.#ended(cause, wish);
     });
     this.#shareMedia();
-    this.#showCall(modules, room, wish);
+    const entrance = new modules.Entrance(room, systemClock);
+    await entrance.offered();
+    if (this.#room === room) this.#showCall(modules, room, wish);
+    entrance.finish();
   }
 
   /**
@@ -247,6 +251,7 @@ export class App {
 
   /** @param {Wish} wish */
   #cancel(wish) {
+    this.#room = null;
     this.#joining.abort();
     this.#memory.seat = null;
     this.#showLobby(wish.room, wish.name, wish.relay);

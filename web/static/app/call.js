@@ -23,6 +23,9 @@ import { makeTrust } from './trust.js';
 import { Wake } from './wake.js';
 import { brand, button, copyLink, languageButton } from './widgets.js';
 
+export { connectionMaker } from './connection.js';
+export { Entrance } from './entrance.js';
+
 /** @typedef {import('./context.js').CallContext} CallContext */
 /** @typedef {import('./context.js').Feature} Feature */
 /** @typedef {import('../../sdk/maitred.js').Member} Member */

@@ -23,6 +23,7 @@ export class Presence extends Emitter {
   #room;
   /** @type {MemberState} */
   #state = {};
+  #telling = false;
 
   /** @param {Pick<Room, 'update'>} room */
   constructor(room) {
@@ -39,8 +40,18 @@ export class Presence extends Emitter {
     const entries = /** @type {[keyof MemberState, unknown][]} */ (Object.entries(part));
     if (entries.every(([key, value]) => this.#state[key] === value)) return;
     this.#state = { ...this.#state, ...part };
-    this.#room.update(this.#state);
+    this.#tell();
     this.emit('change', { state: this.#state });
+  }
+
+  /** At once for all that is said in one task, and before the offer of a track that it is about. */
+  #tell() {
+    if (this.#telling) return;
+    this.#telling = true;
+    queueMicrotask(() => {
+      this.#telling = false;
+      this.#room.update(this.#state);
+    });
   }
 }
 
