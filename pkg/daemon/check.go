@@ -26,11 +26,12 @@ const (
 	// maxUnclaimed is how many events are remembered that may yet turn out to be a check's: the time from a challenge to the request that
 	// answers it, on a busy server.
 	maxUnclaimed = 256
+	maxProven    = 8 // addresses that a check's client is known to have
 	perMinute    = time.Minute
 )
 
 // checks are the tests of this server that pages are making. Each has a credential of its own, and is told what reached the relay of it: what
-// carries its username, and what carries none and comes from its client's address. A browser reaches the page and the relay over different
+// carries its username, and what carries none and comes from its client's very address. A browser reaches the page and the relay over different
 // addresses where it has IPv4 and IPv6, so what carries none also counts once its sender has shown the username.
 type checks struct {
 	// fixed after construction
@@ -62,10 +63,12 @@ type check struct {
 	id     string
 	client netip.Addr
 	at     time.Time // when it began
+	ttl    time.Duration
 
 	// guarded by checks.mu
 	heard  map[turn.Listener]*heard
 	events []checkEvent
+	proven []netip.Addr // from which its credential was used
 }
 
 // heard is what came to one listener.
@@ -87,14 +90,14 @@ func newChecks(c config.Check, begin, end func(*check)) *checks {
 }
 
 // start begins a check, which ends by itself. Its errors are an *httpd.TooManyChecksError.
-func (cs *checks) start(client netip.Addr) (*check, error) {
+func (cs *checks) start(client netip.Addr, ttl time.Duration) (*check, error) {
 	now, network := time.Now(), ingress.Network(client)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if err := cs.refuseLocked(network, now); err != nil {
 		return nil, err
 	}
-	c := &check{id: rand.Text(), client: client, at: now, heard: map[turn.Listener]*heard{}}
+	c := &check{id: rand.Text(), client: client, at: now, ttl: ttl, heard: map[turn.Listener]*heard{}}
 	cs.begun[network] = append(cs.begun[network], now)
 	cs.byID[c.id] = c
 	cs.byNetwork[network] = append(cs.byNetwork[network], c)
@@ -144,7 +147,7 @@ func (cs *checks) sweepLocked(now time.Time) {
 
 // live ends the check when its time is over, or the daemon stops.
 func (cs *checks) live(c *check) {
-	timer := time.NewTimer(time.Until(c.at.Add(cs.config.TTL)))
+	timer := time.NewTimer(time.Until(c.at.Add(c.ttl)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -190,17 +193,41 @@ func (cs *checks) observe(e turn.Observed) {
 		if c := cs.ofUserLocked(e.Username); c != nil {
 			cs.claimLocked(c, e.Client)
 			c.note(e, now)
+			c.prove(e)
 		}
 		return
 	}
-	of := cs.byNetwork[ingress.Network(e.Client.Addr())]
-	for _, c := range of {
-		c.note(e, now)
+	noted := false
+	for _, c := range cs.byNetwork[ingress.Network(e.Client.Addr())] {
+		if c.client == e.Client.Addr() {
+			c.note(e, now)
+			noted = true
+		}
 	}
-	if len(of) == 0 {
+	if !noted {
 		cs.unclaimed[cs.next] = unclaimedItem{e, now}
 		cs.next = (cs.next + 1) % maxUnclaimed
 	}
+}
+
+// prove notes an address from which the credential was used.
+func (c *check) prove(e turn.Observed) {
+	if e.Code == 0 && len(c.proven) < maxProven && !slices.Contains(c.proven, e.Client.Addr()) {
+		c.proven = append(c.proven, e.Client.Addr())
+	}
+}
+
+// mayReach reports whether the user's allocations may send to ip. A check talks to itself: to the relay's own addresses, and to those that its client is
+// known to have. For every other user it is true.
+func (cs *checks) mayReach(user string, ip netip.Addr, own []netip.Addr) bool {
+	id, ok := strings.CutPrefix(user, checkUser)
+	if !ok {
+		return true
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.byID[id]
+	return c == nil || slices.Contains(own, ip) || slices.Contains(c.proven, ip)
 }
 
 func (cs *checks) ofUserLocked(username string) *check {
@@ -322,16 +349,19 @@ func (c *check) transport(l turn.Listener, carried turn.Carried) checkTransport 
 }
 
 // startCheck is httpd.Config.StartCheck.
-func (d *Daemon) startCheck(client netip.Addr, host string) (httpd.Check, error) {
+func (d *Daemon) startCheck(client netip.Addr, host string, atMost time.Duration) (httpd.Check, error) {
 	_, urls := d.urls(host)
 	if len(urls) == 0 {
 		return httpd.Check{}, httpd.ErrNoTURN
 	}
-	c, err := d.checks.start(client)
+	ttl := d.config.Check.TTL
+	if atMost > 0 {
+		ttl = min(ttl, atMost)
+	}
+	c, err := d.checks.start(client, ttl)
 	if err != nil {
 		return httpd.Check{}, err
 	}
-	ttl := d.config.Check.TTL
 	minted := d.authority.Mint(c.user(), ttl)
 	out := httpd.Check{ID: c.id, ICEServers: httpd.ICEServers{ICEServers: d.servers(host, minted.Username, minted.Password), TTL: int64(ttl / time.Second)}}
 	for _, l := range d.toldListeners(urls) {
@@ -345,7 +375,7 @@ func (d *Daemon) beginCheck(c *check) { d.turn.Keep(c.user()) }
 
 func (d *Daemon) endCheck(c *check) {
 	// The credential itself lasts until the end of a second.
-	d.authority.Revoke(c.user(), c.at.Add(d.config.Check.TTL+time.Second), d.config.Signaling.Limits.Tokens)
+	d.authority.Revoke(c.user(), c.at.Add(c.ttl+time.Second), d.config.Signaling.Limits.Tokens)
 	d.turn.EndUser(c.user())
 }
 

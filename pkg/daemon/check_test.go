@@ -177,7 +177,11 @@ func TestCheckNeedsToken(t *testing.T) {
 	if status, body := request(t, http.MethodPost, r.page("/api/v1/check"), "", ""); status != http.StatusUnauthorized {
 		t.Errorf("%d %s", status, body)
 	}
-	if status, body := request(t, http.MethodPost, r.page("/api/v1/check"), r.mint(`{"room":"blue"}`), ""); status != http.StatusOK {
+	if status, body := request(t, http.MethodPost, r.page("/api/v1/check"), r.mint(`{"room":"blue"}`), ""); status != http.StatusOK || !strings.Contains(body, `"ttl":120`) {
+		t.Errorf("%d %s", status, body)
+	}
+	// The check ends with the token.
+	if status, body := request(t, http.MethodPost, r.page("/api/v1/check"), r.mint(`{"room":"blue","ttl":60}`), ""); status != http.StatusOK || !strings.Contains(body, `"ttl":59`) && !strings.Contains(body, `"ttl":60`) {
 		t.Errorf("%d %s", status, body)
 	}
 }
@@ -193,7 +197,7 @@ func fakeChecks(t *testing.T, c config.Check) (cs *checks, ended chan *check) {
 
 func mustStart(t *testing.T, cs *checks, client string) *check {
 	t.Helper()
-	c, err := cs.start(netip.MustParseAddr(client))
+	c, err := cs.start(netip.MustParseAddr(client), cs.config.TTL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +206,7 @@ func mustStart(t *testing.T, cs *checks, client string) *check {
 
 func wantTooMany(t *testing.T, cs *checks, client, says string, most time.Duration) {
 	t.Helper()
-	_, err := cs.start(netip.MustParseAddr(client))
+	_, err := cs.start(netip.MustParseAddr(client), cs.config.TTL)
 	var tooMany *httpd.TooManyChecksError
 	if !errors.As(err, &tooMany) || !strings.Contains(tooMany.Problem, says) || tooMany.Wait <= 0 || tooMany.Wait > most {
 		t.Errorf("%s: %+v, want %q", client, err, says)
@@ -283,14 +287,14 @@ func TestObserved(t *testing.T) {
 	cs.observe(observed("192.0.2.1:2", "1800000000:check-XYZ", "allocate", 401))      // no check
 	cs.observe(observed("192.0.2.1:2", "check", "allocate", 401))                     // no username of ours
 	cs.observe(observed("203.0.113.1:3", "1800000000:check-"+a.id, "allocate", 401))  // with a wrong password, from elsewhere
-	cs.observe(observed("[2001:db8::5]:4", "", turn.Connect, 200))                    // another address of the same subscriber
+	cs.observe(observed("[2001:db8::5]:4", "", turn.Connect, 200))                    // another address of the same network
 	cs.observe(observed("198.51.100.7:5", "", "allocate", 401))                       // of b, as turns out, which has IPv4, too
 	cs.observe(observed("198.51.100.7:6", "", "allocate", 401))                       // of somebody behind the same NAT
 	cs.observe(observed("198.51.100.7:5", "1800000000:check-"+b.id, "allocate", 200)) // here
 	cs.observe(observed("198.51.100.7:5", "1800000000:check-"+b.id, "refresh", 200))  // and what was claimed is claimed once
 	for c, want := range map[*check][]string{
 		a: {"192.0.2.1:1 allocate Unauthorized", "192.0.2.1:1 allocate OK", "203.0.113.1:3 allocate Unauthorized"},
-		b: {"[2001:db8::5]:4 connect OK", "198.51.100.7:5 allocate Unauthorized", "198.51.100.7:5 allocate OK", "198.51.100.7:5 refresh OK"},
+		b: {"198.51.100.7:5 allocate Unauthorized", "198.51.100.7:5 allocate OK", "198.51.100.7:5 refresh OK"},
 	} {
 		if got := summary(t, cs, c); !slices.Equal(got, want) {
 			t.Errorf("%v: %q, want %q", c.client, got, want)
@@ -302,6 +306,37 @@ func TestObserved(t *testing.T) {
 	report, _, _ := cs.report(a.id, []turn.Listener{udpListener}, func(string) map[turn.Listener]turn.Carried { return nil })
 	if tr := report.Transports[0]; len(report.Events) != maxEvents || tr.Requests[len(tr.Requests)-1] != (checkRequest{"allocate", 401, 2*maxEvents + 2}) {
 		t.Errorf("%d events, %+v", len(report.Events), tr.Requests)
+	}
+}
+
+// TestCheckTalksToItself: a check's credential is for nothing but the check.
+func TestCheckTalksToItself(t *testing.T) {
+	cs, _ := fakeChecks(t, config.Check{TTL: time.Hour, Sessions: 9})
+	c := mustStart(t, cs, "2001:db8::1")
+	cs.observe(observed("192.0.2.1:1", "1800000000:check-"+c.id, "allocate", 0))
+	cs.observe(observed("192.0.2.2:1", "1800000000:check-"+c.id, "allocate", 401)) // anybody can say the username
+	own := []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	for _, tt := range []struct {
+		user, ip string
+		may      bool
+	}{
+		{c.user(), "198.51.100.1", true},
+		{c.user(), "192.0.2.1", true},
+		{c.user(), "192.0.2.2", false},
+		{c.user(), "2001:db8::1", false}, // not over the relay
+		{c.user(), "8.8.8.8", false},
+		{"alice", "8.8.8.8", true},
+		{"check-alice", "8.8.8.8", true}, // of an API key
+	} {
+		if may := cs.mayReach(tt.user, netip.MustParseAddr(tt.ip), own); may != tt.may {
+			t.Errorf("%s to %s: %v", tt.user, tt.ip, may)
+		}
+	}
+	for i := range 2 * maxProven {
+		cs.observe(observed(fmt.Sprintf("192.0.2.%d:1", 10+i), "1800000000:check-"+c.id, "allocate", 0))
+	}
+	if len(c.proven) != maxProven {
+		t.Errorf("%d addresses are remembered", len(c.proven))
 	}
 }
 

@@ -51,10 +51,10 @@ func (d *Daemon) Relayed(member string) []signaling.RelayAllocation {
 	return out
 }
 
-// memberMay is turn.Config.MemberMay: rooms know what was signalled, and only to members it matters.
+// memberMay is turn.Config.MemberMay: rooms know what was signalled, which matters to members only, and checks what they need.
 func (d *Daemon) memberMay(user string, ip netip.Addr) bool {
 	if !credential.Reserved(user) {
-		return true
+		return d.checks.mayReach(user, ip, d.external)
 	}
 	member, ok := d.authority.Member(user)
 	return ok && d.hub.MaySend(member, ip)

@@ -49,10 +49,15 @@ func (s *Server) startCheck(w http.ResponseWriter, r *http.Request) {
 	case http.NewCrossOriginProtection().Check(r) != nil:
 		writeProblem(w, http.StatusForbidden, "cross_origin", "Pages of other sites may not ask this.")
 		return
-	case s.cfg.CheckNeedsToken && !s.holdsToken(w, client, bearer(r)):
-		return
 	}
-	check, err := s.cfg.StartCheck(client, HostName(r.Host))
+	var left time.Duration
+	if s.cfg.CheckNeedsToken {
+		var ok bool
+		if left, ok = s.holdsToken(w, client, bearer(r)); !ok {
+			return
+		}
+	}
+	check, err := s.cfg.StartCheck(client, HostName(r.Host), left)
 	var tooMany *TooManyChecksError
 	switch {
 	case errors.As(err, &tooMany):
@@ -67,20 +72,20 @@ func (s *Server) startCheck(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// holdsToken answers the request itself when the token is no join token that
-// is good now.
-func (s *Server) holdsToken(w http.ResponseWriter, client netip.Addr, given string) bool {
+// holdsToken tells how long the join token is good, and answers the request
+// itself when it is none that is good now.
+func (s *Server) holdsToken(w http.ResponseWriter, client netip.Addr, given string) (left time.Duration, ok bool) {
 	if given == "" {
 		unauthorized(w, `Only holders of a join token may test this server: send it in the header "Authorization: Bearer <token>".`)
-		return false
+		return 0, false
 	}
 	if s.cfg.CheckToken != nil {
-		if _, _, ok := s.cfg.CheckToken(client, given); ok {
-			return true
+		if _, left, ok = s.cfg.CheckToken(client, given); ok {
+			return left, true
 		}
 	}
 	unauthorized(w, "This is no join token that is good now, or there were too many wrong ones from your address within a minute.")
-	return false
+	return 0, false
 }
 
 func (s *Server) check(w http.ResponseWriter, r *http.Request) {

@@ -10,7 +10,7 @@ import (
 
 // testStartCheck tells what it was asked by the port, and fails by the host's
 // name.
-func testStartCheck(client netip.Addr, host string) (Check, error) {
+func testStartCheck(client netip.Addr, host string, _ time.Duration) (Check, error) {
 	switch host {
 	case "busy":
 		return Check{}, &TooManyChecksError{Wait: 1500 * time.Millisecond, Problem: "Wait a little."}

@@ -84,9 +84,10 @@ type Config struct {
 	// how long the token is good for, which the credential does not outlive.
 	CheckToken func(client netip.Addr, token string) (user string, left time.Duration, ok bool)
 
-	// StartCheck begins a check of this server for client, which knows it as host.
-	// It returns ErrNoTURN or a *TooManyChecksError. Nil: nobody may.
-	StartCheck func(client netip.Addr, host string) (Check, error)
+	// StartCheck begins a check of this server for client, which knows it as host,
+	// and ends it after atMost, unless that is 0, if it would not have ended
+	// before. It returns ErrNoTURN or a *TooManyChecksError. Nil: nobody may.
+	StartCheck func(client netip.Addr, host string, atMost time.Duration) (Check, error)
 	// CheckNeedsToken closes StartCheck to whoever has no join token.
 	CheckNeedsToken bool
 	// Check is what the server has seen of a check, shown as JSON.

@@ -50,7 +50,8 @@ const (
 	maxNumber   = 1 << 24 // more than ever are sent
 )
 
-// MeasureLoop makes two allocations on a turn: or turns: server and sends packets between them for as long as duration.
+// MeasureLoop makes two allocations on a turn: or turns: server, sends small packets between them for the first half of duration and large ones for
+// the second, and gives both up. Its errors are for people, and that nothing comes through is one; error responses are in them as *CodeError.
 func MeasureLoop(ctx context.Context, t Target, duration time.Duration) (Loop, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout+duration+loopGrace)
 	defer cancel()

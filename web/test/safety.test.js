@@ -6,7 +6,7 @@ import { FakeConnection } from '../fakes/connection.js';
 import { Emitter } from '../sdk/maitred.js';
 import { dictionaries } from '../static/app/i18n.js';
 import { standingOf } from '../static/app/safety.js';
-import { SIGNS_IN_CODE, certificatesAgree, codeOf, commitmentOf, describeEnd, fingerprintsOf, isNonce, makeNonce, pairOf } from '../static/app/safetycode.js';
+import { SIGNS_IN_CODE, certificatesAgree, codeOf, commitmentOf, describeEnd, fingerprintsOf, isNonce, makeNonce, otherAgrees, pairOf } from '../static/app/safetycode.js';
 import { SafetyCodes } from '../static/app/safetyexchange.js';
 import { SIGNS } from '../static/app/signs.js';
 
@@ -325,13 +325,46 @@ test('the same certificates in another connection keep the code', async () => {
   assert.deepEqual([ann.safety.code, ann.safety.compared, ann.notices], [code, true, []]);
 });
 
+/**
+ * @param {(string | undefined)[]} shown certificates of the transports' other ends; undefined for a transport that does not tell
+ * @returns {any}
+ */
+function withCertificates(...shown) {
+  const [sctp, ...media] = shown.map((certificate) => (
+    certificate === undefined ? {} : { getRemoteCertificates: () => [new TextEncoder().encode(certificate).buffer] }));
+  return { sctp: { transport: sctp }, getReceivers: () => media.map((transport) => ({ transport })) };
+}
+
+test('the certificate of the handshake must be the announced one', async () => {
+  const digest = async (/** @type {string} */ certificate) => {
+    const bytes = [...new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(certificate)))];
+    return `sha-256 ${bytes.map((it) => it.toString(16).padStart(2, '0').toUpperCase()).join(':')}`;
+  };
+  const announced = ['sha-512 AA', await digest('bob')];
+  assert.equal(await otherAgrees(withCertificates('bob'), announced), true);
+  assert.equal(await otherAgrees(withCertificates('bob', 'bob', undefined), announced), true);
+  assert.equal(await otherAgrees(withCertificates('mallory'), announced), false);
+  assert.equal(await otherAgrees(withCertificates('bob', 'mallory'), announced), false);
+  assert.equal(await otherAgrees(withCertificates(undefined), announced), null);
+  assert.equal(await otherAgrees(/** @type {any} */ ({}), announced), null);
+});
+
+test('a later description is not believed where the handshake says otherwise, or nothing is known of it', async () => {
+  const ann = new End('AA', 'BB');
+  ann.peer.connection.stats = new Map();
+  Object.assign(ann.peer.connection, withCertificates('of somebody in the middle'));
+  ann.connect();
+  await ann.stage('failed');
+  assert.deepEqual(ann.sent, []);
+});
+
 test('certificates may change within a connection', async () => {
   const [ann, bob] = [new End('AA', 'BB'), new End('BB', 'AA')];
   await ready(ann, bob);
   ann.codes.setCompared('other', true);
   ann.describe('AA', 'CC');
   ann.peer.connection.dispatchEvent(new Event('signalingstatechange'));
-  await ann.stage('waiting');
+  await ann.stage('failed');
   assert.deepEqual([ann.safety.compared, ann.notices], [false, ['Other']]);
 });
 

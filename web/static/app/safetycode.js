@@ -48,6 +48,24 @@ export function certificatesAgree(report, { own, other }) {
   return true;
 }
 
+/**
+ * Whether the other end has shown a certificate in the DTLS handshake that its description announces. Firefox takes other fingerprints in a later
+ * description without another handshake, so that the description in use proves nothing.
+ * @param {RTCPeerConnection} connection
+ * @param {readonly string[]} announced of `fingerprintsOf`
+ * @returns {Promise<boolean | null>} null where the browser does not tell
+ */
+export async function otherAgrees(connection, announced) {
+  const transports = new Set([connection.sctp?.transport, ...(connection.getReceivers?.() ?? []).map(({ transport }) => transport)]);
+  const shown = [...transports].map((transport) => transport?.getRemoteCertificates?.()[0]).filter((certificate) => certificate !== undefined);
+  if (shown.length === 0) return null;
+  for (const certificate of shown) {
+    const value = toHex(await sha256(new Uint8Array(certificate))).replace(/..(?!$)/g, '$&:');
+    if (!announced.includes(writeFingerprint('sha-256', value))) return false;
+  }
+  return true;
+}
+
 export function makeNonce() {
   return toHex(crypto.getRandomValues(new Uint8Array(NONCE)));
 }

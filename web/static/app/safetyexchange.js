@@ -1,6 +1,6 @@
 // @ts-check
 import { Emitter } from '../../sdk/maitred.js';
-import { certificatesAgree, codeOf, commitmentOf, describeEnd, fingerprintsOf, isNonce, makeNonce, pairOf } from './safetycode.js';
+import { certificatesAgree, codeOf, commitmentOf, describeEnd, fingerprintsOf, isNonce, makeNonce, otherAgrees, pairOf } from './safetycode.js';
 
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
 /** @typedef {import('../../sdk/maitred.js').Peer} Peer */
@@ -33,10 +33,10 @@ import { certificatesAgree, codeOf, commitmentOf, describeEnd, fingerprintsOf, i
  * @property {boolean} agrees the certificates in use are those announced
  * @property {number[]} code
  */
-/** @typedef {{exchange: Exchange | null, compared: boolean, replaced: boolean, work: Promise<void>, waiting: number}} Entry */
+/** @typedef {{exchange: Exchange | null, compared: boolean, replaced: boolean, work: Promise<void>, heard: {exchange: Exchange | null, messages: number}}} Entry */
 
-/** Messages of a member that wait to be looked at; an honest one sends two. */
-const MAX_WAITING = 16;
+/** Messages of a member that are looked at in one exchange, and before it; an honest one sends two. */
+const MAX_MESSAGES = 16;
 const NO_FINGERPRINTS = { own: [], other: [] };
 
 /**
@@ -50,6 +50,8 @@ export class SafetyCodes extends Emitter {
   #entries = new Map();
   /** Whose negotiations are listened to. @type {WeakSet<RTCPeerConnection>} */
   #heard = new WeakSet();
+  /** What each connection announced first: it is what the handshake was checked with. @type {WeakMap<RTCPeerConnection, string>} */
+  #announced = new WeakMap();
   #over = new AbortController();
   #undo;
   #secure;
@@ -109,7 +111,7 @@ export class SafetyCodes extends Emitter {
 
   /** @param {SafetyPeer} peer */
   #add(peer) {
-    this.#entries.set(peer.member.id, { exchange: null, compared: false, replaced: false, work: Promise.resolve(), waiting: 0 });
+    this.#entries.set(peer.member.id, { exchange: null, compared: false, replaced: false, work: Promise.resolve(), heard: { exchange: null, messages: 0 } });
     this.#refresh(peer);
   }
 
@@ -126,10 +128,10 @@ export class SafetyCodes extends Emitter {
    */
   #receive(peer, message) {
     const known = this.#entries.get(peer.member.id);
-    if (!known || known.waiting >= MAX_WAITING) return;
-    known.waiting++;
+    if (!known) return;
+    if (known.heard.exchange !== known.exchange) known.heard = { exchange: known.exchange, messages: 0 };
+    if (++known.heard.messages > MAX_MESSAGES) return;
     this.#run(peer, async (entry) => {
-      entry.waiting--;
       await this.#begin(peer, entry);
       if (entry.exchange?.connection === peer.connection) await takeIn(entry.exchange, message);
     });
@@ -143,9 +145,17 @@ export class SafetyCodes extends Emitter {
     const { connection } = peer;
     if (this.#heard.has(connection)) return;
     this.#heard.add(connection);
+    this.#note(connection);
     connection.addEventListener('signalingstatechange', () => {
+      this.#note(connection);
       if (connection.signalingState === 'stable' && connection === peer.connection) this.#refresh(peer);
     }, { signal: this.#over.signal });
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #note(connection) {
+    const { sdp } = connection.pendingRemoteDescription ?? connection.currentRemoteDescription ?? connection.remoteDescription ?? {};
+    if (sdp && !this.#announced.has(connection)) this.#announced.set(connection, describeEnd(fingerprintsOf(sdp)));
   }
 
   /**
@@ -178,7 +188,9 @@ export class SafetyCodes extends Emitter {
       other: fingerprintsOf((connection.currentRemoteDescription ?? connection.remoteDescription)?.sdp ?? ''),
     };
     if (fingerprints.own.length === 0 || fingerprints.other.length === 0) return;
-    const agrees = certificatesAgree(await connection.getStats(), fingerprints);
+    this.#note(connection);
+    const agrees = certificatesAgree(await connection.getStats(), fingerprints)
+      && (await otherAgrees(connection, fingerprints.other) ?? this.#announced.get(connection) === describeEnd(fingerprints.other));
     const ends = endsOf(fingerprints);
     const pair = await pairOf(ends);
     if (connection !== peer.connection) return;
