@@ -47,8 +47,9 @@ type conn struct {
 	writing sync.Mutex // held while frames are written, and only then
 	lent    lentReader
 
-	pinging atomic.Bool   // a ping is under way
-	asked   atomic.Uint64 // what it says
+	pings   sync.Mutex  // held while pinging, asked and the alarm for them change
+	pinging atomic.Bool // a ping is under way
+	asked   uint64      // what it says
 
 	// Set once, by finish.
 	once   sync.Once
@@ -383,6 +384,9 @@ func (c *conn) wait() {
 	}
 	select {
 	case <-c.member.admitted:
+		if c.isEnding() {
+			return
+		}
 		joined := c.welcome(entry{member: c.member})
 		c.member.inbox.bind(c)
 		c.begin(joined)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/maitred/maitred/pkg/udpio"
 )
@@ -24,6 +25,7 @@ type lentReader struct {
 type loops struct {
 	mu      sync.Mutex
 	network udpio.Network // nil before the first connection
+	own     bool          // the hub has made it
 	closed  bool
 }
 
@@ -41,6 +43,7 @@ func (l *loops) watcher(o Options) udpio.Watcher {
 func (l *loops) openLocked(o Options) {
 	var err error
 	if l.network = o.Network; l.network == nil {
+		l.own = true
 		l.network, err = udpio.New()
 	}
 	if err != nil {
@@ -53,7 +56,7 @@ func (l *loops) openLocked(o Options) {
 func (l *loops) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.network != nil && !l.closed {
+	if l.network != nil && l.own {
 		l.network.Wait()
 	}
 	l.closed, l.network = true, nil
@@ -182,7 +185,7 @@ func (c *conn) takeMessage(raw []byte) bool {
 		return false
 	}
 	defer c.busy.Unlock()
-	if c.isEnding() || !allow(c.limiter, len(raw)) || !allow(c.shared, len(raw)) {
+	if c.isEnding() || !c.allowNow(len(raw)) {
 		return false
 	}
 	c.member.handled++
@@ -191,6 +194,17 @@ func (c *conn) takeMessage(raw []byte) bool {
 		c.refuse(err, name)
 	}
 	return true
+}
+
+// allowNow takes a message of this size out of both buckets, or out of none.
+func (c *conn) allowNow(size int) bool {
+	now := time.Now()
+	own := c.limiter.ReserveN(now, cost(c.limiter, size))
+	if own.DelayFrom(now) == 0 && allow(c.shared, size) {
+		return true
+	}
+	own.CancelAt(now)
+	return false
 }
 
 // clientFrame is a frame of a client (RFC 6455 section 5.2) that is a whole text or a pong.

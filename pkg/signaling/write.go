@@ -61,7 +61,7 @@ func (c *conn) wrote(n int, err error) bool {
 		c.finish(causeLost)
 		return false
 	}
-	if ask && c.pinging.CompareAndSwap(false, true) {
+	if ask && !c.pinging.Load() {
 		c.tasks.Go(c.ping)
 	}
 	return true
@@ -94,11 +94,15 @@ func (c *conn) writeLocked() (rest []byte, n int, done bool) {
 		if full {
 			return nil, 0, false
 		}
-		if n == 0 || c.isEnding() {
+		if n == 0 {
 			return nil, 0, true
 		}
 		if !c.net.out.TryLock() {
 			return nil, 0, false
+		}
+		if c.isEnding() {
+			c.net.out.Unlock()
+			return nil, 0, true
 		}
 		written := c.direct.Write(frames)
 		if 0 < written && written < len(frames) {
@@ -131,10 +135,12 @@ var errEnding = errors.New("the connection ends")
 func (c *conn) transmit(frames []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if c.isEnding() {
+	c.net.out.Lock()
+	defer c.net.out.Unlock()
+	if c.isEnding() { // asked under the lock: the close frame is written under it, too
 		return errEnding
 	}
-	_, err := c.net.Write(frames)
+	_, err := c.net.writeLocked(frames)
 	return err
 }
 
@@ -146,34 +152,51 @@ func (c *conn) sendLast() error {
 	return err
 }
 
-func (c *conn) schedulePing() {
-	c.alarm.set(c.hub.opts.PingInterval, func() {
-		if c.pinging.CompareAndSwap(false, true) { // otherwise the ping that is under way schedules the next one when it is answered
-			c.ping()
-		}
-	})
-}
+func (c *conn) schedulePing() { c.alarm.set(c.hub.opts.PingInterval, c.ping) }
 
-// ping asks whether the client is there. With its answer it has everything that was written before: TCP keeps the order.
+// ping asks whether the client is there, unless a ping is under way. With its answer it has everything that was written before: TCP keeps the order.
 func (c *conn) ping() {
-	number := c.member.inbox.sent()
-	c.asked.Store(number)
-	c.alarm.set(c.hub.opts.PongTimeout, func() { c.finish(causeNoPong) })
+	number, ok := c.ask()
+	if !ok {
+		return
+	}
 	if err := c.transmit(appendPing(nil, number)); err != nil && !errors.Is(err, errEnding) {
 		c.finish(causeLost)
 	}
 }
 
+// ask changes the alarm together with pinging: a ping that is under way always has its timeout.
+func (c *conn) ask() (number uint64, ok bool) {
+	c.pings.Lock()
+	defer c.pings.Unlock()
+	if c.pinging.Load() {
+		return 0, false
+	}
+	number = c.member.inbox.sent()
+	c.asked = number
+	c.pinging.Store(true)
+	c.alarm.set(c.hub.opts.PongTimeout, func() { c.finish(causeNoPong) })
+	return number, true
+}
+
 // takePong takes the answer to a ping; it reports false for any other pong.
 func (c *conn) takePong(payload []byte) bool {
-	number := c.asked.Load()
-	if len(payload) != 8 || binary.BigEndian.Uint64(payload) != number || !c.pinging.Load() {
+	if len(payload) != 8 || !c.answered(binary.BigEndian.Uint64(payload)) {
 		return false
 	}
-	c.member.inbox.confirm(number)
 	if c.member.lease.due() {
 		c.pushICEServers()
 	}
+	return true
+}
+
+func (c *conn) answered(number uint64) bool {
+	c.pings.Lock()
+	defer c.pings.Unlock()
+	if !c.pinging.Load() || number != c.asked {
+		return false
+	}
+	c.member.inbox.confirm(number)
 	c.pinging.Store(false)
 	c.schedulePing()
 	return true
