@@ -20,13 +20,13 @@ import (
 	"github.com/maitred/maitred/test/harness"
 )
 
-// pageMemory is what a page may take while a file goes through it, whatever its size.
+// pageMemory is what a page may take while a file goes through it, in bytes, whatever its size.
 const pageMemory = 100e6
 
-// TestFiles sends a large file from one page to another, cuts the connection in the middle and saves what has arrived; then what is declined,
-// cancelled and dropped. MAITRED_FILE_MB is the size in MB, 300 by default.
+// TestFiles sends a file that is larger than what a page may take from one page to another, cuts the connection in the middle and saves what
+// has arrived; then what is declined, cancelled and dropped. MAITRED_FILE_MB is the size in MB, 150 by default.
 func TestFiles(t *testing.T) {
-	size := int64(300e6)
+	size := int64(1.5 * pageMemory)
 	if megabytes, err := strconv.ParseFloat(os.Getenv("MAITRED_FILE_MB"), 64); err == nil {
 		size = int64(megabytes * 1e6)
 	}
@@ -41,7 +41,6 @@ func TestFiles(t *testing.T) {
 		// Pictures only take the time of the processors.
 		p.click("#camera")
 	}
-
 	directory := t.TempDir()
 	large, small := filepath.Join(directory, "large.bin"), filepath.Join(directory, "note.txt")
 	sum := writeRandom(t, large, size)
@@ -49,6 +48,29 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	arrivesInPieces(t, b, ann, bob, large, size)
+	bob.savesFile("large.bin")
+	downloads.holds(t, "large.bin", size, sum)
+	ann.sendsFiles(small)
+	ann.file("note.txt", "offered")
+	bob.accessible("a file is offered")
+	bob.answers("note.txt", "decline")
+	ann.file("note.txt", "ended")
+	ann.waitFor(5*time.Second, `document.querySelector("`+fileRow("note.txt")+`").textContent.includes("Bob declined it")`)
+	pausedAndCancelled(ann, bob, large)
+	ann.drops("dropped.txt", "dropped onto Bob")
+	bob.answers("dropped.txt", "accept")
+	bob.file("dropped.txt", "done")
+	bob.accessible("files")
+	bob.savesFile("dropped.txt")
+	downloads.holds(t, "dropped.txt", 16, sha256.Sum256([]byte("dropped onto Bob")))
+	bob.keeps(1)
+	leftWhileReceiving(ann, bob)
+}
+
+// arrivesInPieces sends the large file while its connection is replaced and its channel closed.
+func arrivesInPieces(t *testing.T, b *browser, ann, bob *tab, large string, size int64) {
+	t.Helper()
 	ann.sendsFiles(large)
 	ann.file("large.bin", "offered")
 	bob.screenshot("files-offer")
@@ -65,16 +87,10 @@ func TestFiles(t *testing.T) {
 	}
 	t.Logf("%d MB with two interruptions in %.1f s; %s", size/1e6, time.Since(started).Seconds(), watch())
 	bob.screenshot("files-done")
-	bob.savesFile("large.bin")
-	downloads.holds(t, "large.bin", size, sum)
+}
 
-	ann.sendsFiles(small)
-	ann.file("note.txt", "offered")
-	bob.accessible("a file is offered")
-	bob.answers("note.txt", "decline")
-	ann.file("note.txt", "ended")
-	ann.waitFor(5*time.Second, `document.querySelector("`+fileRow("note.txt")+`").textContent.includes("Bob declined it")`)
-
+// pausedAndCancelled sends the large file again: Bob pauses it, and Ann gives it up.
+func pausedAndCancelled(ann, bob *tab, large string) {
 	ann.removesFile("large.bin")
 	ann.sendsFiles(large)
 	bob.removesFile("large.bin")
@@ -87,20 +103,23 @@ func TestFiles(t *testing.T) {
 	ann.click(fileRow("large.bin") + " [data-action=cancel]")
 	bob.file("large.bin", "ended")
 	bob.keeps(0)
+}
 
-	ann.drops("dropped.txt", "dropped onto Bob")
-	bob.answers("dropped.txt", "accept")
-	bob.file("dropped.txt", "done")
-	bob.accessible("files")
-	bob.savesFile("dropped.txt")
-	downloads.holds(t, "dropped.txt", 16, sha256.Sum256([]byte("dropped onto Bob")))
-
-	bob.keeps(1)
+// leftWhileReceiving has Bob leave with a file half there, after a question, come back, and be offered it anew.
+func leftWhileReceiving(ann, bob *tab) {
 	bob.removesFile("large.bin")
 	ann.click(fileRow("large.bin") + " [data-action=again]")
 	bob.answers("large.bin", "accept")
 	bob.fileMoves("large.bin", 0.05)
+	// It must not be complete before he has left.
+	bob.click(fileRow("large.bin") + " [data-action=pause]")
 	bob.click("#hangup")
+	bob.accessible("files would be lost")
+	bob.click("#leave-stay")
+	bob.waitFor(5*time.Second, `!document.querySelector("#leave-dialog")`)
+	bob.file("large.bin", "waiting")
+	bob.click("#hangup")
+	bob.click("#leave-confirm")
 	bob.phase("left")
 	bob.keeps(0)
 	ann.file("large.bin", "ended")
@@ -326,7 +345,7 @@ func (b *browser) residentBytes() (sum float64) {
 
 // TestFilesAcrossBrowsers sends a file from Chromium to Firefox and another one back, through the relay, with a replaced connection on the way.
 func TestFilesAcrossBrowsers(t *testing.T) {
-	const megabytes = 24
+	const megabytes = 16
 	d := harness.Start(t)
 	ann := startBrowser(t, headlessShell).person(d, "tea", "Ann", true)
 	ann.phase("call")

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"net/http"
 	"os"
 	"regexp"
 	"strconv"
@@ -17,9 +18,9 @@ func TestNginx(t *testing.T) {
 	directory, plain, secure := t.TempDir(), listenFile(t), listenFile(t)
 	roots := certificate(t, directory, site)
 	startNginx(t, directory, []inherited{plain, secure}, "", deployed(t, "nginx.conf", [][2]string{
-		{`listen \[::\]:\d+( ssl)?;`, ""},
+		{`listen \[::\]:\d+( ssl http2)?;`, ""},
 		{`listen 80;`, "listen " + plain.address.String() + ";"},
-		{`listen 443 ssl;`, "listen " + secure.address.String() + " ssl;"},
+		{`listen 443 ssl http2;`, "listen " + secure.address.String() + " ssl http2;"},
 		{`server 127\.0\.0\.1:8080;`, "server " + d.Listening("http") + ";"},
 		{`/etc/letsencrypt/live/` + regexp.QuoteMeta(site), directory},
 		{`/var/log/nginx`, directory},
@@ -28,6 +29,15 @@ func TestNginx(t *testing.T) {
 
 	t.Run("page", p.page)
 	t.Run("redirect", p.redirect)
+	t.Run("HTTP/2", func(t *testing.T) {
+		transport := p.client.Transport.(*http.Transport).Clone()
+		transport.ForceAttemptHTTP2 = true
+		// The daemon draws the name that it was asked by.
+		response, body := get(t, &http.Client{Transport: transport, Timeout: 10 * time.Second}, p.url("https", site, "/r/tea/qr.svg"))
+		if response.ProtoMajor != 2 || response.StatusCode != http.StatusOK {
+			t.Errorf("%s %s: %s", response.Proto, response.Status, body)
+		}
+	})
 	t.Run("join", func(t *testing.T) { p.join(t, "turn:"+site+":") })
 	t.Run("what nginx saw counts", func(t *testing.T) {
 		p.get(t, p.url("https", site, "/healthz"))

@@ -154,6 +154,10 @@ for (const [what, bad] of BAD) {
   });
 }
 
+test('nor does what somebody tells turn writing around', () => {
+  assert.deepEqual(unpackHistory([message(1, { text: '\u202Eone\u2069' }), message(2, { text: '\u202E' })], DAY).map(({ text }) => text), ['one']);
+});
+
 test('what is no list is nothing', () => {
   for (const said of [undefined, null, 'x', {}, 7]) assert.deepEqual(unpackHistory(said, DAY), []);
 });

@@ -65,9 +65,12 @@ test('pages that give no id say the same twice if they want', () => {
   assert.equal(new Set(chat.messages.map(({ id }) => id)).size, 4);
 });
 
-test('no more than 500 messages are kept', () => {
-  const { chat } = open();
-  for (let i = 0; i < 505; i++) chat.receive(BOB, { text: `${i}` });
+test('no more than 500 messages are kept', async () => {
+  const { chat, clock } = open();
+  for (let i = 0; i < 505; i++) {
+    chat.receive(BOB, { text: `${i}` });
+    await clock.advance(200);
+  }
   assert.equal(chat.messages.length, 500);
   assert.equal(chat.messages[0].text, '5');
 });
@@ -142,12 +145,52 @@ test('nobody tells us what we have said', () => {
   assert.deepEqual(chat.messages, []);
 });
 
+test('of a flood by one the surplus is dropped with one notice, which harms nobody else', async () => {
+  const { chat, clock, events } = open();
+  const flood = () => {
+    for (let i = 0; i < 100; i++) chat.receive(BOB, { text: `${i}` });
+  };
+  const notices = () => events.filter(({ key }) => key === 'chat.flood');
+  flood();
+  assert.equal(chat.messages.length, 20);
+  assert.deepEqual(notices(), [{ key: 'chat.flood', name: 'Bob' }]);
+  chat.receive({ id: 'Cay', name: 'Cay' }, { text: 'hello' });
+  assert.equal(chat.messages.length, 21);
+  await clock.advance(1_000);
+  flood();
+  assert.deepEqual([chat.messages.length, notices().length], [26, 1]);
+  await clock.advance(4_000);
+  flood();
+  assert.deepEqual([chat.messages.length, notices().length], [46, 2]);
+});
+
+test('nothing is kept of those who have left', () => {
+  const { chat, room, events } = open();
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 21; i++) chat.receive(BOB, { text: `${i}` });
+    if (round === 0) room.leave('Bob');
+  }
+  assert.equal(chat.messages.length, 40);
+  assert.equal(events.filter(({ key }) => key === 'chat.flood').length, 2);
+});
+
+test('what turns writing around is taken out, here and there', () => {
+  const { chat, room } = open();
+  chat.receive(BOB, { text: '\u202Ehttps://a.example/\u2066x\u2069' });
+  chat.send('\u202Dhi\u202C');
+  assert.deepEqual(chat.messages.map(({ text }) => text), ['https://a.example/x', 'hi']);
+  assert.equal(room.peer('Bob').sent[0].text, 'hi');
+  assert.equal(chat.send('\u202E'), false);
+});
+
 const LINKS = [
   { content: 'no link', parts: ['no link'], hrefs: [] },
   { content: 'see https://a.example/b?c=d.', parts: ['see ', 'https://a.example/b?c=d', '.'], hrefs: ['https://a.example/b?c=d'] },
   { content: '(http://a.example)', parts: ['(', 'http://a.example', ')'], hrefs: ['http://a.example/'] },
   { content: 'javascript:alert(1)', parts: ['javascript:alert(1)'], hrefs: [] },
   { content: 'https://[', parts: ['https://['], hrefs: [] },
+  { content: 'https://good.example@evil.example/', parts: ['https://good.example@evil.example/'], hrefs: [] },
+  { content: 'https://:word@evil.example/', parts: ['https://:word@evil.example/'], hrefs: [] },
   { content: '<https://a.example>', parts: ['<', 'https://a.example', '>'], hrefs: ['https://a.example/'] },
 ];
 for (const { content, parts, hrefs } of LINKS) {

@@ -460,6 +460,23 @@ for (const [index, nonsense] of NONSENSE.entries()) {
   });
 }
 
+test('offers that are cancelled at once, without end, end the line', LIMIT, async () => {
+  const { wire, offers, answers, say, channel } = await hostile();
+  let id = 0;
+  const offerAndCancel = (/** @type {number} */ times) => Array.from({ length: times }, () => (
+    [{ ...OFFER, id: ++id }, { type: 'cancel', id, reason: 'cancelled' }])).flat();
+  await say(...offerAndCancel(64));
+  assert.deepEqual([offers.length, answers.length], [64, 0]);
+  await wire.clock.advance(10_000);
+  await say(...offerAndCancel(30));
+  assert.deepEqual([offers.length, answers.length], [74, 20]);
+  assert.deepEqual(answers.at(-1), { as: 'receiver', id, type: 'cancel', reason: 'busy' });
+  assert.ok(channel.raw);
+  await say(...offerAndCancel(30));
+  assert.equal(offers.length, 74);
+  assert.equal(channel.raw, null);
+});
+
 /** What ends the transfer of an accepted file, and nothing else. */
 const BREACHES = [
   { name: 'a piece that the file does not have', says: [{ type: 'piece', id: 1, round: 1, piece: 3, hash: HASH }] },

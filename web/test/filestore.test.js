@@ -12,16 +12,25 @@ class FakeHandle {
   /** @type {string[]} */
   calls = [];
   full = false;
+  writing = false;
 
   async createWritable() {
+    this.writing = true;
     return {
       write: async (/** @type {{data: Uint8Array}} */ { data }) => {
         if (this.full) throw new Error('QuotaExceededError');
         this.parts.push(data);
       },
-      close: async () => this.calls.push('close'),
-      abort: async () => this.calls.push('abort'),
+      close: () => this.#end('close'),
+      abort: () => this.#end('abort'),
     };
+  }
+
+  /** @param {string} how */
+  async #end(how) {
+    await Promise.resolve();
+    this.writing = false;
+    this.calls.push(how);
   }
 
   async getFile() {
@@ -50,7 +59,14 @@ class FakeDirectory {
 
   /** @param {string} name */
   async removeEntry(name) {
+    // As Chromium does it.
+    if (this.entries.get(name)?.writing) throw new Error('NoModificationAllowedError');
     if (!this.entries.delete(name)) throw new Error('NotFoundError');
+  }
+
+  /** @returns {boolean} */
+  get writing() {
+    return [...this.entries.values()].some((entry) => entry.writing);
   }
 
   async* keys() {
@@ -129,11 +145,40 @@ test('the end of the page takes all of it', async () => {
   await tab().close();
 });
 
-test('what a crash has left is removed, and what another tab has is not', async () => {
+test('also of files that are being written, or removed already', async () => {
   const { tab, held, directories } = browser();
+  const store = tab();
+  const [, finished, removed] = [await store.open(6), await store.open(6), await store.open(6)];
+  await finished.finish();
+  const removal = removed.discard();
+  await store.close();
+  await removal;
+  assert.deepEqual(await directories(), []);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(held.size, 0);
+});
+
+test('what cannot be removed is left to the next tab', async () => {
+  const { root, tab, held, directories } = browser();
+  const store = tab();
+  await store.open(6);
+  const all = await root.getDirectoryHandle('maitred-files');
+  const { removeEntry } = all;
+  all.removeEntry = () => Promise.reject(new Error('NoModificationAllowedError'));
+  await assert.rejects(store.close(), /NoModificationAllowed/);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(held.size, 0);
+  all.removeEntry = removeEntry;
+  await tab().open(6);
+  assert.equal((await directories()).length, 1);
+});
+
+test('what a crash has left is removed, and what another tab has is not', async () => {
+  const { root, tab, held, directories } = browser();
   await tab().open(6);
   const [crashed] = await directories();
   held.delete(crashed);
+  for (const file of root.entries.get('maitred-files').entries.get(crashed).entries.values()) file.writing = false;
   await tab().open(6);
   const other = (await directories()).filter((name) => name !== crashed);
   assert.equal(other.length, 1);

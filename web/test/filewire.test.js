@@ -19,6 +19,8 @@ const NAMES = [
   ['\uD800x', 'x'],
   ['what?*<>.txt', 'what____.txt'],
   ['trailing. . ', 'trailing'],
+  [`invoice.pdf${' '.repeat(80)}.exe`, 'invoice.pdf .exe'],
+  ['a\u3000\u2800\u3164\u00a0b.txt', 'a b.txt'],
   ['CON', '_CON'],
   ['nul.tar.gz', '_nul.tar.gz'],
   ['console.txt', 'console.txt'],

@@ -35,8 +35,10 @@ test('only moderators can mute and remove, nobody themselves, and nobody is mute
   assert.deepEqual(rights(), [[false, false], [false, true], [true, true]]);
 });
 
-test('members whose client says nothing of its state are there, too', () => {
+test('members whose client says nothing of its state, or nonsense, are there, too', () => {
   const room = new FakeRoom('Bob');
   room.update('Bob', { state: null });
+  assert.deepEqual(describe(room)[1].state, {});
+  room.update('Bob', { state: { audio: 'yes', screen: {}, more: 7 } });
   assert.deepEqual(describe(room)[1].state, {});
 });

@@ -3,14 +3,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Presence, readState } from '../static/app/presence.js';
 
-test('parts of the page add to what the others know, and say nothing twice', () => {
+test('parts of the page add to what the others know, and say nothing twice', async () => {
   /** @type {unknown[]} */
   const told = [];
   const presence = new Presence({ update: (state) => told.push(JSON.parse(JSON.stringify(state))) });
-  presence.set({ audio: true, video: false });
-  presence.set({ screen: true, screenStream: 's' });
   presence.set({ audio: true });
+  presence.set({ video: false });
+  assert.deepEqual(presence.state, { audio: true, video: false });
+  await Promise.resolve();
+  presence.set({ screen: true, screenStream: 's' });
+  await Promise.resolve();
+  presence.set({ audio: true });
+  await Promise.resolve();
   presence.set({ screen: false, screenStream: undefined });
+  await Promise.resolve();
   assert.deepEqual(told, [
     { audio: true, video: false }, { audio: true, video: false, screen: true, screenStream: 's' }, { audio: true, video: false, screen: false },
   ]);

@@ -389,6 +389,13 @@ test('of a message flood only a little is looked at', async () => {
   await looking;
   await aWhile();
   assert.equal(looked, 16);
+  // There is an exchange now, which is not looked after for ever either.
+  for (let i = 0; i < 1_000; i++) {
+    ann.hear({ type: 'safety', pair: 'x', commit: '1'.repeat(64) });
+    if (i % 100 === 0) await aWhile();
+  }
+  await aWhile();
+  assert.equal(looked, 32);
 });
 
 test('no cryptography, no code: nothing is said', () => {

@@ -92,7 +92,7 @@ export class Bandwidth {
  * @param {number} peers
  * @param {Media} media
  */
-export async function fitPeer(peer, peers, media) {
+async function fitPeer(peer, peers, media) {
   const quality = peer.member.state?.saver === true ? 'saver' : media.quality;
   const camera = cameraPlan(peers, quality);
   const screen = screenPlan(peers, quality, media.screenContent);

@@ -9,6 +9,7 @@ import { explainCause, explainDevice, explainScreen } from './errors.js';
 import { Grid } from './grid.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
+import { confirmLeave } from './leave.js';
 import { setToggle, showCamera, showMicrophone } from './lobby.js';
 import { Members } from './members.js';
 import { Panels } from './panels.js';
@@ -69,6 +70,10 @@ export class CallView extends Emitter {
   #chatActions = h('div', { class: 'chat-actions' });
   /** @type {Feature[]} */
   #features;
+  /** @type {Transfers | null} */
+  #transfers = null;
+  /** @type {import('./dialog.js').Dialog | null} */
+  #leaving = null;
   /** By the key that a person presses. @type {Map<string, () => void>} */
   #shortcuts = new Map();
   #self;
@@ -115,6 +120,7 @@ export class CallView extends Emitter {
 
   close() {
     for (const undo of this.#cleanup) undo();
+    this.#leaving?.close();
     for (const feature of this.#features) feature.close();
     this.#members.close();
     this.#outage.close();
@@ -141,8 +147,9 @@ export class CallView extends Emitter {
       chatActions: this.#chatActions, unread: (count) => this.emit('unread', { count }),
     };
     const { hands, features } = makeTogether(context);
-    const stage = new StageView(context, hands, () => this.emit('leave', {}));
+    const stage = new StageView(context, hands, () => this.#leave());
     const transfers = new Transfers(context);
+    this.#transfers = transfers;
     this.#chatActions.append(transfers.button);
     return [
       ...features, stage, transfers, new DeviceSettings(context), ...makeTrust(context),
@@ -195,7 +202,7 @@ export class CallView extends Emitter {
 
   #buildControls() {
     const hangup = this.#bar.button({
-      id: 'hangup', icon: 'hangup', label: 'control.hangup', title: 'control.hangupTitle', onclick: () => this.emit('leave', {}),
+      id: 'hangup', icon: 'hangup', label: 'control.hangup', title: 'control.hangupTitle', onclick: () => this.#leave(),
     });
     hangup.classList.add('danger');
     const mute = () => void this.#media.setAudio(!this.#media.state.audio);
@@ -225,7 +232,6 @@ export class CallView extends Emitter {
       this.#members.on('count', ({ count }) => this.#showCount(count)),
       this.#members.on('blocked', () => show(this.#soundBanner, true)),
       this.#media.on('change', () => this.#refreshMedia()),
-      this.#panels.on('change', ({ open }) => this.element.classList.toggle('with-panel', open !== null)),
     );
   }
 
@@ -234,6 +240,12 @@ export class CallView extends Emitter {
     this.#i18n.put(this.#peopleCount, text('call.people', { count }));
     show(this.#invite, count === 1);
     this.element.classList.toggle('alone', count === 1);
+  }
+
+  /** Not without a question while there are files that would be lost. */
+  #leave() {
+    if (!this.#transfers?.busy) this.emit('leave', {});
+    else if (!this.#leaving?.open) this.#leaving = confirmLeave(this.#i18n, () => this.emit('leave', {}));
   }
 
   // Own devices

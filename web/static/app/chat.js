@@ -1,9 +1,10 @@
 // @ts-check
 import { Emitter } from '../../sdk/maitred.js';
+import { Buckets } from './bucket.js';
 import { systemClock } from './clock.js';
 import { h } from './dom.js';
 import { EmojiChoice } from './emoji.js';
-import { History, MAX_TEXT, isMessageId } from './history.js';
+import { History, MAX_TEXT, isMessageId, messageText } from './history.js';
 import { text } from './i18n.js';
 import { icon } from './icons.js';
 import { Panel } from './panels.js';
@@ -16,6 +17,8 @@ import { Panel } from './panels.js';
 /** @typedef {{messages: ChatMessage[], before: ChatMessage | null, name: string}} Earlier what somebody had to tell, and the message that it comes before; null for the end */
 
 const MAX_MESSAGES = 500;
+/** What is taken of one member. */
+const LIMIT = { burst: 20, rate: 5 };
 /** Most of a message that a note over the call shows. */
 const MAX_NOTE = 90;
 
@@ -35,15 +38,28 @@ export class Chat extends Emitter {
   #sent = 0;
   #unread = 0;
   #reading = false;
+  #buckets;
+  /** Of whose flood a notice was given; once, until it is quiet again. @type {Set<string>} */
+  #flooding = new Set();
+  #undo;
 
   /**
-   * @param {Pick<Room, 'self' | 'members' | 'send'>} room
+   * @param {Pick<Room, 'self' | 'members' | 'send' | 'on'>} room
    * @param {import('../../sdk/maitred.js').Clock} [clock]
    */
   constructor(room, clock = systemClock) {
     super();
     this.#room = room;
     this.#clock = clock;
+    this.#buckets = new Buckets(clock, LIMIT);
+    this.#undo = room.on('member-left', ({ member }) => {
+      this.#buckets.delete(member.id);
+      this.#flooding.delete(member.id);
+    });
+  }
+
+  close() {
+    this.#undo();
   }
 
   /** Oldest first. @returns {readonly ChatMessage[]} */
@@ -74,8 +90,8 @@ export class Chat extends Emitter {
    * @param {{id?: unknown, text?: unknown}} said older pages give no id
    */
   receive({ id: from, name }, said) {
-    const content = typeof said.text === 'string' ? said.text.trim().slice(0, MAX_TEXT) : '';
-    if (!content) return;
+    const content = messageText(said.text);
+    if (!content || !this.#admit(from, name)) return;
     // Nobody gives a message the id of somebody else's.
     const given = isMessageId(said.id) && String(said.id).startsWith(`${from}.`);
     const id = given ? String(said.id) : this.#newId(from);
@@ -90,7 +106,7 @@ export class Chat extends Emitter {
    * @returns {boolean} whether there was anything to send
    */
   send(typed) {
-    const content = typed.trim().slice(0, MAX_TEXT);
+    const content = messageText(typed);
     const self = this.#room.self;
     if (!content || !self) return false;
     const message = { id: this.#newId(self.id), text: content, at: this.#clock.now() };
@@ -119,6 +135,20 @@ export class Chat extends Emitter {
     this.#before += messages.length;
     this.#trim();
     this.emit('earlier', { messages, before, name });
+  }
+
+  /**
+   * Of a flood the surplus is dropped.
+   * @param {string} id
+   * @param {string} name
+   */
+  #admit(id, name) {
+    const bucket = this.#buckets.of(id);
+    if (bucket.full) this.#flooding.delete(id);
+    if (bucket.take()) return true;
+    if (!this.#flooding.has(id)) this.emit('notice', text('chat.flood', { name }));
+    this.#flooding.add(id);
+    return false;
   }
 
   /** @param {ChatMessage} message */
@@ -158,14 +188,14 @@ export class Chat extends Emitter {
 }
 
 /**
- * Splits a message at its links.
+ * Splits a message at its links. What has a user name in it is none: it would look like a link to another host.
  * @param {string} content
  * @returns {{text: string, href: string}[]} href is '' for what is no link
  */
 export function splitLinks(content) {
   return content.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'])/).filter(Boolean).map((part) => {
-    const href = /^https?:\/\//.test(part) && URL.canParse(part) ? new URL(part).href : '';
-    return { text: part, href };
+    const url = /^https?:\/\//.test(part) && URL.canParse(part) ? new URL(part) : null;
+    return { text: part, href: url && !url.username && !url.password ? url.href : '' };
   });
 }
 
@@ -227,6 +257,7 @@ export class ChatFeature {
   close() {
     for (const undo of this.#undo) undo();
     this.#history.close();
+    this.#chat.close();
     this.#emoji.close();
     document.removeEventListener('visibilitychange', this.#read);
   }
@@ -302,7 +333,7 @@ export class ChatFeature {
     this.#lastFrom = message.from;
     if (message.own || this.#panel.open) return;
     const note = [...message.text];
-    this.#toasts.show(text('chat.note', { name: message.name, text: note.length > MAX_NOTE ? `${note.slice(0, MAX_NOTE).join('')}…` : message.text }));
+    this.#toasts.show(text('chat.note', { name: message.name, text: note.length > MAX_NOTE ? `${note.slice(0, MAX_NOTE).join('')}…` : message.text }), 'chatted');
   }
 
   /** @param {Earlier} earlier */

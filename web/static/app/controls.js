@@ -6,7 +6,7 @@ import { icon } from './icons.js';
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Key} Key */
 /** @typedef {import('./icons.js').IconName} IconName */
-/** @typedef {{id?: string, icon: IconName, label: Key, shortcut?: string, onclick: () => void}} MenuOptions */
+/** @typedef {{id?: string, icon: IconName, label: Key, shortcut?: string, order?: number, onclick: () => void}} MenuOptions order: from the top, 50 by default */
 
 /** @typedef {{element: HTMLElement, order: number}} Entry */
 
@@ -126,15 +126,15 @@ export class Menu {
   }
 
   /** @param {MenuOptions} options */
-  add({ id, icon: name, label, shortcut, onclick }) {
+  add({ id, icon: name, label, shortcut, order = 50, onclick }) {
     const item = h('button', {
-      id, class: 'menu-item', type: 'button', role: 'menuitem', tabindex: -1, 'aria-keyshortcuts': shortcut,
+      id, class: 'menu-item', type: 'button', role: 'menuitem', tabindex: -1, 'aria-keyshortcuts': shortcut, 'data-order': order,
       onclick: () => {
         this.hide();
         onclick();
       },
     }, icon(name), this.#i18n.label(label));
-    this.#list.append(item);
+    this.#list.insertBefore(item, this.#items(true).find((other) => Number(other.dataset.order) > order) ?? null);
     return new MenuItem(item);
   }
 
@@ -180,8 +180,8 @@ export class Menu {
     return item;
   }
 
-  #items() {
-    return /** @type {HTMLElement[]} */ ([...this.#list.children]).filter((item) => !item.hidden);
+  #items(all = false) {
+    return /** @type {HTMLElement[]} */ ([...this.#list.children]).filter((item) => all || !item.hidden);
   }
 
   /** @param {KeyboardEvent} event */

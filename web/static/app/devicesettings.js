@@ -15,7 +15,7 @@ export class DeviceSettings {
   constructor(context) {
     this.#context = context;
     const { media, bar, toasts } = context;
-    bar.menu.add({ id: 'open-settings', icon: 'settings', label: 'lobby.settings', onclick: () => this.#show() });
+    bar.menu.add({ id: 'open-settings', icon: 'settings', label: 'lobby.settings', order: 10, onclick: () => this.#show() });
     this.#undo = media.on('absent', ({ role }) => toasts.show(absentText(role)));
   }
 

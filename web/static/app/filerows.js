@@ -86,7 +86,7 @@ export function explainEnd(transfer, tag) {
  * @param {boolean} connected
  * @returns {Text}
  */
-export function explainStatus(transfer, tag, connected) {
+function explainStatus(transfer, tag, connected) {
   const { status, member: { name }, moved, size, speed, left } = transfer;
   const params = { name, moved: formatBytes(tag, moved), size: formatBytes(tag, size) };
   if (status === 'ended') return explainEnd(transfer, tag);

@@ -1,5 +1,6 @@
 // @ts-check
 import { Emitter } from '../../sdk/maitred.js';
+import { Bucket } from './bucket.js';
 import { systemClock } from './clock.js';
 import { Receiving } from './filereceive.js';
 import { Sending } from './filesend.js';
@@ -24,6 +25,8 @@ import { cleanName, frameSize, parseFrame, parseMessage } from './filewire.js';
 export const LABEL = 'files';
 /** Files that may be on their way to one peer, or from one, at once; all but one wait for their turn. */
 export const MAX_TRANSFERS = 32;
+/** What is heard of one peer's offers: twice as many as may be on their way, and one a second. */
+const OFFER_LIMIT = { burst: 2 * MAX_TRANSFERS, rate: 1 };
 /** Bytes that may wait in the channel, and how few there are when more are put in. */
 const BUFFER_HIGH = 1 << 20;
 const BUFFER_LOW = 1 << 18;
@@ -63,6 +66,7 @@ export class FileLine extends Emitter {
   /** Has the frame that waits for room looked again. */
   #wake = nothing;
   #strikes = 0;
+  #offers;
   #reopens = 0;
   #cancelReopen = nothing;
   #closed = false;
@@ -73,6 +77,7 @@ export class FileLine extends Emitter {
     this.#peer = peer;
     this.#refuse = refuse;
     this.#clock = clock;
+    this.#offers = new Bucket(clock, OFFER_LIMIT);
   }
 
   get connected() {
@@ -264,8 +269,8 @@ export class FileLine extends Emitter {
 
   /** @param {Extract<Message, {type: 'offer'}>} offer */
   #offered({ id, name, size, paused }) {
-    const flood = this.#incoming.size >= MAX_TRANSFERS;
-    // Who sends the same way never offers more than that.
+    // Who sends the same way never offers more than that at once; and who cancels makes no room for more.
+    const flood = !this.#offers.take() || this.#incoming.size >= MAX_TRANSFERS;
     if (flood) this.#strike();
     const reason = flood ? 'busy' : this.#refuse();
     if (reason) {

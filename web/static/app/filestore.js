@@ -42,6 +42,8 @@ export class FileStore {
   /** Of the directory, and of its lock. */
   #name = '';
   #files = 0;
+  /** Those that are being written. @type {Set<Sink>} */
+  #open = new Set();
   /** Bytes in memory, of files that are not complete, too. */
   #held = 0;
   /** Bytes that accepted files will still take on the disk. */
@@ -81,8 +83,13 @@ export class FileStore {
   async close() {
     const directory = await this.#directory;
     this.#directory = Promise.resolve(null);
-    if (directory) await this.#remove(this.#name);
-    this.#release();
+    try {
+      // Browsers remove no file that is being written.
+      await Promise.allSettled([...this.#open].map((sink) => sink.discard()));
+      if (directory) await this.#remove(this.#name);
+    } finally {
+      this.#release();
+    }
   }
 
   /** The directory of this tab, after those of tabs that are gone were removed. */
@@ -145,23 +152,31 @@ export class FileStore {
     };
     try {
       const handle = await directory.getFileHandle(name, { create: true });
-      const sink = await fileSink(handle);
-      return {
+      const file = await fileSink(handle);
+      /** @type {Promise<void> | null} */
+      let discarding = null;
+      const discard = async () => {
+        settle(promised);
+        await file.discard();
+        this.#open.delete(sink);
+        await directory.removeEntry(name);
+      };
+      /** @type {Sink} */
+      const sink = {
         write: async (position, bytes) => {
-          await sink.write(position, bytes);
+          await file.write(position, bytes);
           settle(Math.min(bytes.length, promised));
         },
         finish: async () => {
-          await sink.finish();
+          await file.finish();
+          this.#open.delete(sink);
           settle(promised);
           return (await handle.getFile()).slice(0, size, TYPE);
         },
-        discard: async () => {
-          settle(promised);
-          await sink.discard();
-          await directory.removeEntry(name);
-        },
+        discard: () => (discarding ??= discard()),
       };
+      this.#open.add(sink);
+      return sink;
     } catch (error) {
       settle(promised);
       throw error;

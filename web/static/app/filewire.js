@@ -158,6 +158,8 @@ export function cleanName(name) {
   const plain = (name.split(/[\\/]/).at(-1) ?? '')
     // Control and format characters, some of which turn the direction of writing around, and halves of characters.
     .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '')
+    // Many blanks in a row put the extension out of sight, and some letters look like blanks.
+    .replace(/[\s\u115f\u1160\u2800\u3164\uffa0]+/g, ' ')
     .replace(/[<>:"|?*]/g, '_')
     .replace(/^[\s.]+|[\s.]+$/g, '');
   const [, stem, extension] = /** @type {RegExpExecArray} */ (/^(.*?)(\.[^.]{1,20})?$/su.exec(plain));

@@ -9,7 +9,7 @@ import { memberName } from './names.js';
 /** @typedef {{id: string, from: string, name: string, text: string, at: number}} HistoryMessage as one page tells it to another; `at` by the clock of the page that tells */
 
 /** Most messages in an answer, and its size as JSON in bytes: it goes out as one message of the data channel. */
-export const MAX_HISTORY = 100;
+const MAX_HISTORY = 100;
 export const MAX_HISTORY_BYTES = 40 * 1024;
 /** Longest text in one message, in UTF-16 units. */
 export const MAX_TEXT = 4_000;
@@ -25,6 +25,15 @@ const ANSWER_TIME = 4_000;
 const ANSWER_INTERVAL = 5_000;
 
 const encoder = new TextEncoder();
+
+/**
+ * What somebody has written, without what turns the direction of writing around for more than a word: it would make a link look like another.
+ * @param {unknown} said
+ * @returns {string} '' for what is no text
+ */
+export function messageText(said) {
+  return typeof said === 'string' ? said.replace(/[\u202A-\u202E\u2066-\u2069]/g, '').trim().slice(0, MAX_TEXT) : '';
+}
 
 /** @param {unknown} id */
 export function isMessageId(id) {
@@ -60,7 +69,7 @@ export function unpackHistory(said, now) {
   const messages = new Map();
   for (const it of said.slice(-MAX_HISTORY)) {
     const name = typeof it?.name === 'string' ? memberName(it.name) : '';
-    const text = typeof it?.text === 'string' ? it.text.trim().slice(0, MAX_TEXT) : '';
+    const text = messageText(it?.text);
     if (!isMessageId(it?.id) || !isMessageId(it.from) || !name || !text || !Number.isFinite(it.at)) continue;
     messages.set(it.id, { id: it.id, from: it.from, name, text, at: Math.min(now, Math.max(now - MAX_AGE, it.at)) });
   }

@@ -93,7 +93,7 @@ export class KeypadFeature {
     this.#keypad.on('change', () => this.#dialog.open && this.#refresh());
     this.#keypad.on('sent', ({ tone }) => this.#showSent(tone));
     this.#dialog.element.addEventListener('keydown', (event) => this.#key(event));
-    const entry = bar.menu.add({ id: 'keypad', icon: 'keypad', label: 'keypad.title', onclick: () => this.#open() });
+    const entry = bar.menu.add({ id: 'keypad', icon: 'keypad', label: 'keypad.title', order: 80, onclick: () => this.#open() });
     entry.setShown(typeof RTCDTMFSender === 'function');
   }
 

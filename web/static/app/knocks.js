@@ -63,8 +63,10 @@ export class Knocks {
 
   /** @param {string} id */
   #remove(id) {
+    const focused = this.#notes.get(id)?.contains(document.activeElement);
     this.#notes.get(id)?.remove();
     this.#notes.delete(id);
     show(this.element, this.#notes.size > 0);
+    if (focused) this.element.querySelector('button')?.focus();
   }
 }

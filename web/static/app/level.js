@@ -24,6 +24,7 @@ export class LevelMeter {
     this.#analyser ??= new AnalyserNode(this.#context, { fftSize: 1024 });
     this.#source = this.#context.createMediaStreamSource(new MediaStream([track]));
     this.#source.connect(this.#analyser);
+    // Where the browser wants a click first there is no level until then.
     if (this.#context.state === 'suspended') this.#context.resume().catch(() => {});
   }
 
@@ -39,7 +40,7 @@ export class LevelMeter {
   /** Lets go of the audio context; `listen` may make another one. */
   close() {
     this.#source?.disconnect();
-    this.#context?.close().catch(() => {});
+    this.#context?.close().catch(() => {}); // fails where it is closed
     this.#source = this.#analyser = this.#context = this.#track = null;
   }
 }

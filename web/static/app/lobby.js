@@ -135,7 +135,7 @@ export class Lobby extends Emitter {
     this.#saver.append(i18n.label('lobby.saver'));
     const preview = h('section', { class: 'preview' }, this.#video, this.#cover, this.#saver,
       h('div', { class: 'preview-controls' }, this.#mute, this.#camera), this.#levels);
-    return h('div', { class: 'preview-column' }, i18n.put(preview, text('lobby.preview'), 'aria-label'), this.#problem, ...this.#buildSettings());
+    return h('div', {}, i18n.put(preview, text('lobby.preview'), 'aria-label'), this.#problem, ...this.#buildSettings());
   }
 
   #buildSettings() {
@@ -258,6 +258,7 @@ export class Lobby extends Emitter {
     showCamera(i18n, this.#camera, state.video);
     setVideo(this.#video, videoTrack);
     show(this.#cover, !state.video);
+    this.#cover.parentElement?.toggleAttribute('data-opening', opening);
     show(this.#saver, this.#media.quality === 'saver');
     i18n.put(this.#coverText, text(opening ? 'lobby.cameraStarting' : 'lobby.cameraOff'));
     show(this.#problem, problem !== null);

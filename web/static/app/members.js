@@ -1,5 +1,6 @@
 // @ts-check
 import { Emitter } from '../../sdk/maitred.js';
+import { Buckets } from './bucket.js';
 import { systemClock } from './clock.js';
 import { text } from './i18n.js';
 import { readState } from './presence.js';
@@ -10,6 +11,9 @@ import { ScreenTile, Tile } from './tiles.js';
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
 /** @typedef {import('../../sdk/maitred.js').Peer} Peer */
 /** @typedef {import('./context.js').CallContext} CallContext */
+
+/** Somebody's screen is told of once in ten seconds, however often it is shared and not. */
+const TELL_LIMIT = { burst: 1, rate: 0.1 };
 
 /**
  * The others: a tile for each of them, one more for a screen that they share, and words for those who come and go.
@@ -24,11 +28,16 @@ export class Members extends Emitter {
   /** @type {(() => void)[]} */
   #undo;
   #retries;
+  #tellings;
 
-  /** @param {Pick<CallContext, 'i18n' | 'room' | 'grid' | 'toasts'>} context */
-  constructor(context) {
+  /**
+   * @param {Pick<CallContext, 'i18n' | 'room' | 'grid' | 'toasts'>} context
+   * @param {import('../../sdk/maitred.js').Clock} [clock]
+   */
+  constructor(context, clock = systemClock) {
     super();
     this.#context = context;
+    this.#tellings = new Buckets(clock, TELL_LIMIT);
     const { room } = context;
     this.#undo = [
       room.on('joined', ({ resumed }) => !resumed && this.#settle()),
@@ -40,7 +49,7 @@ export class Members extends Emitter {
     ];
     for (const peer of room.peers.values()) this.#add(peer.member, peer);
     this.#settled = true;
-    this.#retries = new Retries({ room, clock: systemClock });
+    this.#retries = new Retries({ room, clock });
     this.#undo.push(this.#retries.on('trouble', ({ peer }) => this.#context.grid.tiles.get(peer.member.id)?.explain(peer, this.#situation)));
   }
 
@@ -82,7 +91,8 @@ export class Members extends Emitter {
     const before = tile.state.screen === true;
     tile.setMember(member);
     this.#sort(member);
-    if (tile.state.screen === true && !before) toasts.show(text('call.sharing', { name: member.name }));
+    const started = tile.state.screen === true && !before;
+    if (started && this.#tellings.of(member.id).take()) toasts.show(text('call.sharing', { name: member.name }));
     grid.layout();
   }
 
@@ -93,6 +103,7 @@ export class Members extends Emitter {
   #remove(member, reason) {
     const { room, grid, toasts } = this.#context;
     this.#arrived.delete(member.id);
+    this.#tellings.delete(member.id);
     grid.remove(screenKey(member));
     grid.remove(member.id);
     // After a lost seat everybody is met anew, and when the call is over it is oneself who leaves.

@@ -56,19 +56,15 @@ export class Panel extends Emitter {
   }
 }
 
-/**
- * At most one panel is open. The button that opened it says so, and gets the focus back.
- * @extends {Emitter<{change: {open: Panel | null}}>}
- */
-export class Panels extends Emitter {
+/** At most one panel is open. The button that opened it says so, and gets the focus back. */
+export class Panels {
   /** @type {Map<Panel, HTMLElement | null>} */
   #toggles = new Map();
   #fallback;
-  element = h('div', { class: 'panels' });
+  element = h('div');
 
   /** @param {HTMLElement} fallback gets the focus back where the panel's button is not to be seen */
   constructor(fallback) {
-    super();
     this.#fallback = fallback;
     show(this.element, false);
   }
@@ -101,7 +97,6 @@ export class Panels extends Emitter {
     for (const other of this.#toggles.keys()) if (other !== panel) this.#set(other, false);
     show(this.element, true);
     this.#set(panel, true);
-    this.emit('change', { open: panel });
   }
 
   hide() {
@@ -111,7 +106,6 @@ export class Panels extends Emitter {
     this.#set(open, false);
     show(this.element, false);
     if (focusWasInside) this.#focus(this.#toggles.get(open) ?? null);
-    this.emit('change', { open: null });
   }
 
   /** @param {HTMLElement | null} toggle */

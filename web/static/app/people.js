@@ -6,6 +6,7 @@ import { icon } from './icons.js';
 import { RoomControls, confirmKick } from './moderation.js';
 import { hueOf, initials } from './names.js';
 import { Panel } from './panels.js';
+import { readState } from './presence.js';
 import { button } from './widgets.js';
 
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
@@ -45,7 +46,7 @@ export function describePeople({ self, members }, { state, hands, pathOf }) {
     key, member, state: own, moderator: member.role === 'moderator', hand: hands.place(key), path: key === SELF ? 'unknown' : pathOf(key),
     canMute: moderates && key !== SELF && own.audio !== false, canRemove: moderates && key !== SELF,
   });
-  const others = [...members].map(([id, member]) => describe(id, member, member.state ?? {}));
+  const others = [...members].map(([id, member]) => describe(id, member, readState(member.state)));
   return self ? [describe(SELF, self, state), ...others] : others;
 }
 
@@ -54,7 +55,7 @@ class Row {
   #i18n;
   #name = h('span', { class: 'person-name' });
   #role;
-  #path = h('span', { class: 'person-path' });
+  #path = h('span');
   #hand = h('span', { class: 'person-hand', role: 'img' });
   #place = h('span', {});
   #states;

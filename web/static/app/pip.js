@@ -36,6 +36,7 @@ export class PictureInPicture {
   #video = h('video', { autoplay: true, playsinline: true });
   #cover = h('div', { class: 'pip-cover' });
   #mute = h('button', { class: 'round', type: 'button' });
+  #closed = false;
   /** Called when it opens or closes. */
   onchange = () => {};
 
@@ -68,7 +69,7 @@ export class PictureInPicture {
   async toggle() {
     const api = documentPictureInPicture();
     if (this.open) await this.#end();
-    else if (api) this.#fill(await api.requestWindow(SIZE));
+    else if (api) this.#take(await api.requestWindow(SIZE));
     else await this.#floatVideo();
     this.onchange();
   }
@@ -87,9 +88,10 @@ export class PictureInPicture {
   }
 
   close() {
+    this.#closed = true;
     this.#window?.close();
     this.#window = null;
-    if (this.open) void document.exitPictureInPicture().catch(() => {});
+    if (this.open) void document.exitPictureInPicture().catch(() => {}); // somebody was faster
   }
 
   async #end() {
@@ -102,6 +104,12 @@ export class PictureInPicture {
     if (!video) return;
     await video.requestPictureInPicture();
     video.addEventListener('leavepictureinpicture', () => this.onchange(), { once: true });
+  }
+
+  /** The call may be over by now. @param {Window} opened */
+  #take(opened) {
+    if (this.#closed) opened.close();
+    else this.#fill(opened);
   }
 
   /** @param {Window} opened */

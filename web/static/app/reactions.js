@@ -1,5 +1,6 @@
 // @ts-check
 import { Emitter } from '../../sdk/maitred.js';
+import { Bucket, Buckets } from './bucket.js';
 import { systemClock } from './clock.js';
 import { h } from './dom.js';
 import { EmojiChoice } from './emoji.js';
@@ -17,9 +18,8 @@ export const REACTIONS = new Map([
   ['😂', 'reaction.laugh'], ['😮', 'reaction.surprise'], ['🎉', 'reaction.celebrate'], ['🙏', 'reaction.thanks'],
 ]);
 
-/** What one person can do: so many at once, so many a second. */
-const BURST = 6;
-const RATE = 2;
+/** What one person can do. */
+const LIMIT = { burst: 6, rate: 2 };
 /** How many float at the same time, and for how long. */
 const MAX_SHOWN = 24;
 const SHOWN_TIME = 2_400;
@@ -27,38 +27,14 @@ const SHOWN_TIME = 2_400;
 const ANNOUNCE_INTERVAL = 1_000;
 const MAX_NAMED = 4;
 
-/** So many at once, refilled at a steady rate. */
-class Bucket {
-  #clock;
-  #tokens = BURST;
-  #at;
-
-  /** @param {Clock} clock */
-  constructor(clock) {
-    this.#clock = clock;
-    this.#at = clock.now();
-  }
-
-  take() {
-    const now = this.#clock.now();
-    this.#tokens = Math.min(BURST, this.#tokens + Math.max(0, now - this.#at) * RATE / 1_000);
-    this.#at = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
-}
-
 /**
  * Emoji that people throw into the call. Of a flood the surplus is dropped, at both ends.
  * @extends {Emitter<{reaction: Reaction}>}
  */
 export class Reactions extends Emitter {
   #room;
-  #clock;
   #own;
-  /** By member id. @type {Map<string, Bucket>} */
-  #buckets = new Map();
+  #buckets;
   #undo;
 
   /**
@@ -68,8 +44,8 @@ export class Reactions extends Emitter {
   constructor(room, clock = systemClock) {
     super();
     this.#room = room;
-    this.#clock = clock;
-    this.#own = new Bucket(clock);
+    this.#own = new Bucket(clock, LIMIT);
+    this.#buckets = new Buckets(clock, LIMIT);
     this.#undo = [
       room.on('data', ({ member, data }) => data?.type === 'reaction' && this.#receive(member, data.emoji)),
       room.on('member-left', ({ member }) => this.#buckets.delete(member.id)),
@@ -93,9 +69,7 @@ export class Reactions extends Emitter {
    */
   #receive({ id, name }, emoji) {
     if (typeof emoji !== 'string' || !REACTIONS.has(emoji)) return;
-    const bucket = this.#buckets.get(id) ?? new Bucket(this.#clock);
-    this.#buckets.set(id, bucket);
-    if (bucket.take()) this.emit('reaction', { id, name, emoji });
+    if (this.#buckets.of(id).take()) this.emit('reaction', { id, name, emoji });
   }
 }
 

@@ -99,7 +99,7 @@ class SafetyCard {
 }
 
 /** The codes of one member or of all, with what they are for. */
-export class SafetyDialog {
+class SafetyDialog {
   #context;
   #codes;
   /** @type {Dialog | null} */

@@ -89,7 +89,7 @@ export class StageView {
       self: add('o', { id: 'view-self', icon: 'person', label: 'stage.showSelf', onclick: () => this.#self.setHidden(this.#self.where !== 'hidden') }),
       pip: add('i', { id: 'view-pip', icon: 'float', label: 'stage.pip', onclick: () => void this.#togglePip() }),
       full: add('f', { id: 'view-full', icon: 'expand', label: 'stage.fullScreen', onclick: () => void toggleFullScreen(document.documentElement) }),
-      keys: add('?', { id: 'view-keys', icon: 'keyboard', label: 'stage.keys', onclick: () => this.#shortcuts.show() }),
+      keys: add('?', { id: 'view-keys', icon: 'keyboard', label: 'stage.keys', order: 90, onclick: () => this.#shortcuts.show() }),
     };
     entries.pip.setShown(this.#pip.supported);
     entries.full.setShown(canFullScreen());

@@ -319,7 +319,6 @@ export class Tile extends Frame {
   /** @param {number} order among the raised hands; 0 while it is down */
   setHand(order) {
     show(this.#hand, order > 0);
-    this.element.classList.toggle('hand-up', order > 0);
     this.#handNumber.textContent = String(order);
     this.#i18n.put(this.#hand, text('stage.hand', { order }), 'aria-label');
   }

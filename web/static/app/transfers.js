@@ -36,6 +36,8 @@ export class Transfers {
   /** Whom the files that are being chosen are for; '' for everybody. */
   #chosenFor = '';
   #input = h('input', { id: 'files-input', type: 'file', multiple: true, hidden: true });
+  #lead = h('p', { class: 'file-lead' });
+  #memory = h('p', { class: 'file-lead' });
   #target = h('select', { id: 'files-target' });
   #list = h('ul', { id: 'files-list', class: 'file-list' });
   #empty = h('p', { class: 'file-empty' });
@@ -58,7 +60,7 @@ export class Transfers {
     this.#store = store;
     this.#panel = this.#buildPanel();
     context.panels.add(this.#panel);
-    this.#item = context.bar.menu.add({ id: 'files-toggle', icon: 'file', label: 'files.menu', onclick: () => context.panels.toggle(this.#panel) });
+    this.#item = context.bar.menu.add({ id: 'files-toggle', icon: 'file', label: 'files.menu', order: 20, onclick: () => context.panels.toggle(this.#panel) });
     this.button = h('button', { id: 'file-send', class: 'file-send', type: 'button', onclick: () => this.choose() }, icon('file'));
     this.#i18n.put(this.button, text('files.send'), 'aria-label');
     this.#i18n.put(this.button, text('files.send'), 'title');
@@ -102,16 +104,13 @@ export class Transfers {
 
   #buildPanel() {
     const i18n = this.#i18n;
-    const limit = { size: formatBytes(i18n.tag, MAX_SIZE) };
-    const lead = i18n.put(h('p', { class: 'file-lead' }), text('files.lead', limit));
-    const memory = this.#store.inMemory && i18n.put(h('p', { class: 'file-lead' }), text('files.memoryOnly', { size: formatBytes(i18n.tag, MEMORY_LIMIT) }));
     const choose = button(i18n, { id: 'files-choose', icon: 'file', label: 'files.choose', className: 'primary', onclick: () => this.choose(this.#target.value) });
     i18n.put(this.#empty, text('files.empty'));
     i18n.put(this.#list, text('files.list'), 'aria-label');
     return new Panel(i18n, {
       id: 'files', title: 'files.title', close: 'files.close', focus: () => choose.focus(),
       content: [
-        h('div', { class: 'file-form' }, lead, memory, h('label', { class: 'file-target' }, i18n.label('files.target'), this.#target), choose, this.#input),
+        h('div', { class: 'file-form' }, this.#lead, this.#memory, h('label', { class: 'file-target' }, i18n.label('files.target'), this.#target), choose, this.#input),
         h('div', { class: 'file-scroll' }, this.#empty, this.#list),
       ],
     });
@@ -130,8 +129,20 @@ export class Transfers {
       room.on('status', ({ peer }) => this.#lines.get(peer.member.id)?.check()),
       room.on('member-joined', () => this.#refreshTargets()),
       room.on('member-left', ({ member, reason }) => this.#left(member.id, reason)),
-      this.#panel.on('change', ({ open }) => this.#item.setPressed(open)),
+      this.#panel.on('change', ({ open }) => {
+        this.#item.setPressed(open);
+        if (open) this.#explain();
+      }),
     ];
+  }
+
+  /** To write sizes in a language takes browsers long: nobody waits for it who only joins. */
+  #explain() {
+    const i18n = this.#i18n;
+    const { inMemory } = this.#store;
+    i18n.put(this.#lead, text('files.lead', { size: formatBytes(i18n.tag, MAX_SIZE) }));
+    show(this.#memory, inMemory);
+    if (inMemory) i18n.put(this.#memory, text('files.memoryOnly', { size: formatBytes(i18n.tag, MEMORY_LIMIT) }));
   }
 
   #refreshTargets() {

@@ -125,7 +125,7 @@ export class Wake {
   }
 
   #release() {
-    this.#sentinel?.release().catch(() => {});
+    this.#sentinel?.release().catch(() => {}); // the browser has released it by itself
     this.#sentinel = null;
   }
 }

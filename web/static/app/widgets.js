@@ -27,11 +27,14 @@ export class Toasts {
     this.#container = container;
   }
 
-  /** @param {Text} content */
-  show({ key, params }) {
+  /**
+   * @param {Text} content
+   * @param {string} [className] of the note
+   */
+  show({ key, params }, className = '') {
     // Fixed in the language of the moment: it is gone before anybody switches.
     const words = this.#i18n.t(key, params);
-    const toast = h('p', { class: 'toast' }, words);
+    const toast = h('p', { class: `toast ${className}` }, words);
     this.#container.append(toast);
     while (this.#container.childElementCount > MAX_TOASTS) this.#container.firstElementChild?.remove();
     setTimeout(() => toast.remove(), Math.max(TOAST_TIME, READING_TIME * words.length));

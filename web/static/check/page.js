@@ -94,7 +94,7 @@ export class CheckPage {
     this.#server = new ServerCard(i18n);
     i18n.put(this.#pathsTitle, words('check.paths'));
     this.#verdictCard = h('section', { class: 'card check-verdict', id: 'verdict' }, this.#emblem,
-      h('div', { class: 'check-verdict-body' },
+      h('div', {},
         i18n.put(h('p', { class: 'check-eyebrow' }), words('check.title')),
         h('div', { 'aria-live': 'polite' }, this.#title, this.#words, this.#progress), this.#chips,
         h('div', { class: 'check-buttons' }, this.#run, this.#stop, this.#copy, this.#own)));

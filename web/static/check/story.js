@@ -10,7 +10,7 @@ import { TRANSPORT_NAMES, rounded, words } from './words.js';
 /** @typedef {{name: string, tone: Tone, text: Text}} Sentence `name`: the port that it is about */
 
 /** The port that a path leads to. @param {Path} path */
-export function portName({ target }) {
+function portName({ target }) {
   return `${TRANSPORT_NAMES[target.transport]} ${target.port}`;
 }
 

@@ -167,7 +167,7 @@ export const en = {
   'error.endTitle': 'The call has ended',
   'error.bad_message': 'The server did not understand this page. It may be of another version: reload the page.',
   'error.room_full': 'This room is full. Wait until somebody leaves, or use another room.',
-  'error.room_locked': 'This room is locked. Ask somebody inside to let you in, then try again.',
+  'error.room_locked': 'This room is locked. Ask somebody inside to unlock it, then try again.',
   'error.wrong_password': 'The room asks for a password, and this one is not right. Ask the people who invited you.',
   'error.unauthorized': 'This room takes valid invitations only. Open the link that you were sent again, or ask for a new one: they end after a while.',
   'error.no_such_member': 'That person is no longer in the room, so nothing was done. Wait until they are back.',

@@ -69,4 +69,9 @@ export const files = {
   'files.unknown': 'The page of {name} does not know about this file any more. Send it again.',
   'files.gone': '{name} left before it was complete.',
   'files.lost': 'You came back to the room as a new member, so this could not go on. It has to be sent again.',
+
+  'files.leaveTitle': 'Leave the files behind?',
+  'files.leaveLead': 'There are files that are still on their way or not saved yet. If you leave now, transfers break off, and what you have received and not saved is deleted.',
+  'files.leaveStay': 'Stay',
+  'files.leave': 'Leave',
 };

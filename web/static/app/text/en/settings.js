@@ -11,10 +11,10 @@ export const settings = {
   'lobby.qr': 'Continue on a phone',
   'lobby.qrHint': 'Scan this with your phone to open the room there.',
   'lobby.qrAlt': 'QR code with the link to {room}',
-  'lobby.checkLink': 'Connection test',
+  'lobby.checkLink': 'Connection check',
   'lobby.checkGood': 'Your connection is ready for calls.',
   'lobby.checkSlow': 'Calls will work, but UDP is blocked here: pictures may be slower.',
-  'lobby.checkBlocked': 'The relay cannot be reached from here. On strict networks calls may fail: the connection test says more.',
+  'lobby.checkBlocked': 'The relay cannot be reached from here. On strict networks calls may fail: the connection check says more.',
   'lobby.checkUnreachable': 'The server does not answer. Check your connection to the internet.',
 
   'settings.camera': 'Camera',

@@ -17,7 +17,7 @@ export const stage = {
   'stage.pipRefused': 'The browser does not open the little window now. Try again when there is a picture.',
   'stage.fullScreen': 'Full screen',
   'stage.keys': 'Keyboard shortcuts',
-  'stage.talkingMuted': 'You are muted. Press M to be heard.',
+  'stage.talkingMuted': 'You are muted: the others do not hear you.',
   'stage.keyMute': 'Microphone on or off',
   'stage.keyCamera': 'Camera on or off',
   'stage.keyScreen': 'Share the screen, or stop',

@@ -5,6 +5,7 @@ export const together = {
   'chat.earlier': 'From before you came in, as {name} has it',
   'chat.emoji': 'Emoji',
   'chat.note': '{name}: {text}',
+  'chat.flood': '{name} sends messages faster than anybody can read. Some of them are not shown.',
 
   'people.button': 'People',
   'people.toggle': 'People (P)',

@@ -32,9 +32,9 @@ export const trust = {
   'trust.otherRelayElsewhere': '{name} is relayed over {transport}, relayed address {address}. That is another server: this one relays nothing there.',
   'trust.elsewhere': 'relayed · another server',
 
-  'numbers.title': 'Numbers',
-  'numbers.close': 'Close the numbers',
-  'numbers.key': 'Numbers of the connections',
+  'numbers.title': 'Connection details',
+  'numbers.close': 'Close the connection details',
+  'numbers.key': 'Connection details',
   'numbers.of': 'Connection to {name}',
   'numbers.nobody': 'There is nobody to measure a connection to yet.',
   'numbers.total': 'All together: ↓ {down}  ↑ {up}',

@@ -69,4 +69,9 @@ export const files = {
   'files.unknown': '{name} 的页面已不记得这个文件。请重新发送。',
   'files.gone': '传输完成前 {name} 已离开。',
   'files.lost': '您以新成员的身份回到了房间，传输无法继续，需要重新发送。',
+
+  'files.leaveTitle': '放弃这些文件并离开？',
+  'files.leaveLead': '有文件仍在传输或尚未保存。如果现在离开，传输会中断，已接收但未保存的文件会被删除。',
+  'files.leaveStay': '留下',
+  'files.leave': '离开',
 };

@@ -11,10 +11,10 @@ export const settings = {
   'lobby.qr': '在手机上继续',
   'lobby.qrHint': '用手机扫码，即可在手机上打开此房间。',
   'lobby.qrAlt': '{room} 的链接二维码',
-  'lobby.checkLink': '网络检测',
+  'lobby.checkLink': '连接检测',
   'lobby.checkGood': '网络正常，可以通话。',
   'lobby.checkSlow': '可以通话，但此网络阻止了 UDP，画面可能较慢。',
-  'lobby.checkBlocked': '从这里无法访问中继服务器，在限制较严的网络中通话可能失败。详情请看网络检测。',
+  'lobby.checkBlocked': '从这里无法访问中继服务器，在限制较严的网络中通话可能失败。详情请看连接检测。',
   'lobby.checkUnreachable': '服务器没有响应，请检查网络连接。',
 
   'settings.camera': '摄像头',

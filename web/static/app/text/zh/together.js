@@ -5,6 +5,7 @@ export const together = {
   'chat.earlier': '您加入之前的消息，由 {name} 提供',
   'chat.emoji': '表情',
   'chat.note': '{name}：{text}',
+  'chat.flood': '{name} 发送消息太快，部分消息未显示。',
 
   'people.button': '成员',
   'people.toggle': '成员（P）',

@@ -32,9 +32,9 @@ export const trust = {
   'trust.otherRelayElsewhere': '{name} 的媒体通过 {transport} 中继，中继地址 {address}。这是另一台服务器：本服务器没有这个中继地址。',
   'trust.elsewhere': '中继 · 其他服务器',
 
-  'numbers.title': '连接数据',
-  'numbers.close': '关闭连接数据',
-  'numbers.key': '连接数据',
+  'numbers.title': '连接详情',
+  'numbers.close': '关闭连接详情',
+  'numbers.key': '连接详情',
   'numbers.of': '与 {name} 的连接',
   'numbers.nobody': '还没有可测量的连接。',
   'numbers.total': '合计：↓ {down}  ↑ {up}',

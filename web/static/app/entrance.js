@@ -1,0 +1,63 @@
+// @ts-check
+
+/** @typedef {import('../../sdk/maitred.js').Clock} Clock */
+/** @typedef {import('../../sdk/maitred.js').Room} Room */
+
+/** In milliseconds: for no offer does one wait longer to see the call. */
+const PATIENCE = 150;
+
+/** What the call listens to and cannot ask the room for afterwards. */
+const HELD = /** @type {const} */ (['status', 'track', 'data', 'channel', 'signal', 'broadcast', 'server-message', 'relay', 'draining', 'error']);
+
+/**
+ * The first moments in a room. To build the call keeps the page busy for longer than to make the first offers, on which the others' pictures
+ * wait: so those go out first. What is heard meanwhile ends the waiting, and is told again to the call.
+ */
+export class Entrance {
+  #room;
+  #clock;
+  #over = new AbortController();
+  /** @type {(() => void)[]} */
+  #undo;
+  /** @type {(() => void)[]} */
+  #held = [];
+  #proceed = () => {};
+
+  /**
+   * @param {Pick<Room, 'on' | 'emit' | 'peers'>} room that was joined in this task
+   * @param {Clock} clock
+   */
+  constructor(room, clock) {
+    this.#room = room;
+    this.#clock = clock;
+    this.#undo = HELD.map((type) => room.on(type, (/** @type {any} */ detail) => {
+      this.#held.push(() => room.emit(type, detail));
+      this.#proceed();
+    }));
+  }
+
+  /** @returns {Promise<void>} when the offers to all who are here are on their way */
+  offered() {
+    const { signal } = this.#over;
+    const left = new Set([...this.#room.peers.values()].map(({ connection }) => connection).filter(({ signalingState }) => signalingState === 'stable'));
+    return new Promise((resolve) => {
+      this.#proceed = resolve;
+      if (left.size === 0) resolve();
+      for (const connection of left) {
+        connection.addEventListener('signalingstatechange', () => {
+          left.delete(connection);
+          // The offer is sent later in this task.
+          if (left.size === 0) this.#undo.push(this.#clock.after(0, resolve));
+        }, { once: true, signal });
+      }
+      this.#undo.push(this.#clock.after(PATIENCE, resolve));
+    });
+  }
+
+  /** The call listens now. */
+  finish() {
+    this.#over.abort();
+    for (const undo of this.#undo) undo();
+    for (const tell of this.#held.splice(0)) tell();
+  }
+}
