@@ -85,6 +85,7 @@ func TestCheckPageInvitation(t *testing.T) {
 
 // TestCheckPageDeadUDP is a relay whose UDP port is told, but leads nowhere.
 func TestCheckPageDeadUDP(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	nobody := harness.FreePort(t)
 	tcp := harness.FreePort(t)
 	d := harness.Start(t, "MAITRED_TURN_TCP="+tcp, fmt.Sprintf("MAITRED_TURN_URLS=turn:%s?transport=udp,turn:%s?transport=tcp", nobody, tcp))

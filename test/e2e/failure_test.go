@@ -109,6 +109,7 @@ func (f *front) lead(t *testing.T, d *harness.Daemon) {
 // TestFailureServer takes the server from somebody in a call in every way that can be told apart: the words are the right ones, and the page
 // comes back without a click.
 func TestFailureServer(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	d := harness.Start(t, "MAITRED_CHECK_ENABLED=false", "MAITRED_DRAIN_TIMEOUT=2s")
 	f := startFront(t, d)
 	ann := startBrowser(t, headlessShell).personAt(f.http.URL, "tea", "Ann", false)
@@ -176,6 +177,7 @@ func (p *tab) offline(offline bool) {
 // TestFailureRelay has a relay that gives out one allocation, and two people who may use nothing else: whoever comes second is told
 // that it is the quota, the other that nothing comes through, and both that the page goes on trying.
 func TestFailureRelay(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	d := harness.Start(t, "MAITRED_CHECK_ENABLED=false", "MAITRED_TURN_TCP=off", "MAITRED_TURN_QUOTA_PER_IP=1")
 	b := startBrowser(t, headlessShell)
 	ann := b.person(d, "tea", "Ann", true)

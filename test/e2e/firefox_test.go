@@ -317,7 +317,7 @@ func TestFirefoxRelay(t *testing.T) {
 	}
 }
 
-// TestFirefoxWithChromium is a call between the two browsers: sound, pictures and words both ways, whoever came first.
+// TestFirefoxWithChromium is a call between the two browsers: sound, pictures and words both ways, whoever came first, the same safety code, and numbers.
 func TestFirefoxWithChromium(t *testing.T) {
 	d := harness.Start(t)
 	f, b := startFirefox(t), startBrowser(t, headlessShell)
@@ -343,6 +343,9 @@ func TestFirefoxWithChromium(t *testing.T) {
 			chrome.hears("what does the chrome say?")
 			chrome.say("what does the fox say?")
 			fox.hears("what does the fox say?")
+			if room == "chrome-first" {
+				sameSafetyCode(fox, chrome)
+			}
 			for _, p := range []*tab{fox, chrome} {
 				p.click("#hangup")
 				p.phase("left")

@@ -146,6 +146,7 @@ export class App {
     });
     this.#show('lobby', lobby);
     lobby.focus();
+    // Whoever joins asks again, and is told.
     whenIdle(() => void this.#loadCall().catch(() => {}));
   }
 

@@ -7,7 +7,7 @@ import { cameraPlan } from './quality.js';
 /**
  * What all first pictures together may use of one's upload, and one of them at most, in bits per second. Browsers begin with 300 kbit/s, at
  * which Chromium drops frames until one is small enough; for 720 lines it wants 900 kbit/s beside the sound. What is too much for a
- * network, browsers notice within a second.
+ * network, their congestion control takes back.
  */
 const FIRST_UPLOAD = 1_600_000;
 const MOST_FIRST = 1_200_000;
