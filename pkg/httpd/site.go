@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/maitred/maitred/web"
@@ -63,7 +64,8 @@ func newForm(body []byte) form {
 	return form{body, `"` + hex.EncodeToString(sum[:12]) + `"`}
 }
 
-func loadSite() (*site, error) { return readSite(web.Files) }
+// loadSite reads the embedded page once: compressing it takes a moment, and it is the same for every server.
+var loadSite = sync.OnceValues(func() (*site, error) { return readSite(web.Files) })
 
 func readSite(from fs.FS) (*site, error) {
 	s := &site{files: map[string]siteFile{}}
