@@ -27,7 +27,6 @@ const (
 	// answers it, on a busy server.
 	maxUnclaimed = 256
 	maxProven    = 8 // addresses that a check's client is known to have
-	perMinute    = time.Minute
 )
 
 // checks are the tests of this server that pages are making. Each has a credential of its own, and is told what reached the relay of it: what
@@ -45,7 +44,7 @@ type checks struct {
 	mu        sync.Mutex
 	stopped   bool
 	byID      map[string]*check
-	byNetwork map[netip.Addr][]*check     // by the client's address
+	byClient  map[netip.Addr][]*check
 	begun     map[netip.Addr][]time.Time  // within the last minute
 	swept     time.Time                   // when begun last lost who is in it no longer
 	unclaimed [maxUnclaimed]unclaimedItem // the latest
@@ -86,7 +85,7 @@ func (c *check) user() string { return checkUser + c.id }
 
 func newChecks(c config.Check, begin, end func(*check)) *checks {
 	return &checks{config: c, begin: begin, end: end, stopping: make(chan struct{}), byID: map[string]*check{},
-		byNetwork: map[netip.Addr][]*check{}, begun: map[netip.Addr][]time.Time{}}
+		byClient: map[netip.Addr][]*check{}, begun: map[netip.Addr][]time.Time{}}
 }
 
 // start begins a check, which ends by itself. Its errors are an *httpd.TooManyChecksError.
@@ -100,7 +99,7 @@ func (cs *checks) start(client netip.Addr, ttl time.Duration) (*check, error) {
 	c := &check{id: rand.Text(), client: client, at: now, ttl: ttl, heard: map[turn.Listener]*heard{}}
 	cs.begun[network] = append(cs.begun[network], now)
 	cs.byID[c.id] = c
-	cs.byNetwork[network] = append(cs.byNetwork[network], c)
+	cs.byClient[client] = append(cs.byClient[client], c)
 	cs.running.Add(1)
 	cs.begin(c)
 	cs.wait.Go(func() { cs.live(c) })
@@ -113,12 +112,12 @@ func (cs *checks) refuseLocked(network netip.Addr, now time.Time) error {
 		return &httpd.TooManyChecksError{Wait: cs.config.TTL, Problem: "The daemon is shutting down; use another one."}
 	}
 	cs.sweepLocked(now)
-	begun := slices.DeleteFunc(cs.begun[network], func(at time.Time) bool { return now.Sub(at) >= perMinute })
+	begun := slices.DeleteFunc(cs.begun[network], func(at time.Time) bool { return now.Sub(at) >= time.Minute })
 	if delete(cs.begun, network); len(begun) > 0 {
 		cs.begun[network] = begun
 	}
 	if n := cs.config.PerIP; n > 0 && len(begun) >= n {
-		return &httpd.TooManyChecksError{Wait: perMinute - now.Sub(begun[0]),
+		return &httpd.TooManyChecksError{Wait: time.Minute - now.Sub(begun[0]),
 			Problem: "Too many checks were begun from your address within a minute; wait a little. The operator can raise check.per_ip."}
 	}
 	if len(cs.byID) < cs.config.Sessions {
@@ -136,12 +135,12 @@ func (cs *checks) refuseLocked(network netip.Addr, now time.Time) error {
 
 // sweepLocked forgets, once a minute, who has begun no check within the last one.
 func (cs *checks) sweepLocked(now time.Time) {
-	if now.Sub(cs.swept) < perMinute {
+	if now.Sub(cs.swept) < time.Minute {
 		return
 	}
 	cs.swept = now
 	maps.DeleteFunc(cs.begun, func(_ netip.Addr, begun []time.Time) bool {
-		return now.Sub(begun[len(begun)-1]) >= perMinute
+		return now.Sub(begun[len(begun)-1]) >= time.Minute
 	})
 }
 
@@ -161,11 +160,10 @@ func (cs *checks) forget(c *check) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	delete(cs.byID, c.id)
-	network := ingress.Network(c.client)
-	rest := slices.DeleteFunc(cs.byNetwork[network], func(other *check) bool { return other == c })
-	cs.byNetwork[network] = rest
+	rest := slices.DeleteFunc(cs.byClient[c.client], func(other *check) bool { return other == c })
+	cs.byClient[c.client] = rest
 	if len(rest) == 0 {
-		delete(cs.byNetwork, network)
+		delete(cs.byClient, c.client)
 	}
 	cs.running.Add(-1)
 }
@@ -197,14 +195,11 @@ func (cs *checks) observe(e turn.Observed) {
 		}
 		return
 	}
-	noted := false
-	for _, c := range cs.byNetwork[ingress.Network(e.Client.Addr())] {
-		if c.client == e.Client.Addr() {
-			c.note(e, now)
-			noted = true
-		}
+	of := cs.byClient[e.Client.Addr()]
+	for _, c := range of {
+		c.note(e, now)
 	}
-	if !noted {
+	if len(of) == 0 {
 		cs.unclaimed[cs.next] = unclaimedItem{e, now}
 		cs.next = (cs.next + 1) % maxUnclaimed
 	}

@@ -222,15 +222,15 @@ func TestChecksPerNetwork(t *testing.T) {
 	mustStart(t, cs, "192.0.2.1")
 	wantTooMany(t, cs, "2001:db8::3", "check.per_ip", time.Minute)
 	network := netip.MustParseAddr("2001:db8::")
-	cs.begun[network][0] = time.Now().Add(-perMinute)
+	cs.begun[network][0] = time.Now().Add(-time.Minute)
 	mustStart(t, cs, "2001:db8::3")
 	wantTooMany(t, cs, "2001:db8::3", "check.per_ip", time.Minute)
 	for ip, begun := range cs.begun {
 		for i := range begun {
-			cs.begun[ip][i] = time.Now().Add(-perMinute)
+			cs.begun[ip][i] = time.Now().Add(-time.Minute)
 		}
 	}
-	cs.swept = time.Now().Add(-perMinute)
+	cs.swept = time.Now().Add(-time.Minute)
 	mustStart(t, cs, "192.0.2.2")
 	if len(cs.begun) != 1 {
 		t.Errorf("remembered are %v", cs.begun)
@@ -247,8 +247,8 @@ func TestChecksAtOnce(t *testing.T) {
 	}
 	mustStart(t, cs, "192.0.2.1")
 	<-ended
-	if cs.running.Load() != 0 || len(cs.byID) != 0 || len(cs.byNetwork) != 0 {
-		t.Errorf("%d are left: %v, %v", cs.running.Load(), cs.byID, cs.byNetwork)
+	if cs.running.Load() != 0 || len(cs.byID) != 0 || len(cs.byClient) != 0 {
+		t.Errorf("%d are left: %v, %v", cs.running.Load(), cs.byID, cs.byClient)
 	}
 	cs.stop()
 	wantTooMany(t, cs, "192.0.2.1", "shutting down", 50*time.Millisecond)
