@@ -141,22 +141,22 @@ func TestCostOfMessages(t *testing.T) {
 		{maxRelayed, 19, 19}, {maxRelayed, 18, 18}, {maxRelayed, 1, 1}, {1 << 30, 40, 40}, // as much as there is at most
 	} {
 		l := rate.NewLimiter(rate.Every(time.Hour), tt.bucket)
-		if !allow(l, tt.size) {
+		if !allow(l, time.Now(), tt.size) {
 			t.Errorf("%d bytes do not fit into a bucket of %d", tt.size, tt.bucket)
 			continue
 		}
 		left := 0
-		for allow(l, 0) {
+		for allow(l, time.Now(), 0) {
 			left++
 		}
 		if got := tt.bucket - left; got != tt.cost {
 			t.Errorf("%d bytes cost %d of %d, want %d", tt.size, got, tt.bucket, tt.cost)
 		}
-		if allow(l, tt.size) {
+		if allow(l, time.Now(), tt.size) {
 			t.Errorf("%d bytes fit into an empty bucket of %d", tt.size, tt.bucket)
 		}
 	}
-	if !allow(perSecond(-1, -2), 1<<40) {
+	if !allow(perSecond(-1, -2), time.Now(), 1<<40) {
 		t.Error("refused where there is no limit")
 	}
 }

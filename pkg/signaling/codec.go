@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -88,7 +89,34 @@ func DecodeServer(raw []byte) (ServerMessage, error) {
 // decodeClient decodes a message from a client strictly: a misspelt field is told instead of ignored. Its errors are
 // for the client. The type is returned with an error too, if it is a known one. Data in the message is a part of raw.
 func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
-	f, valid := scan(raw)
+	return new(decoder).decode(raw)
+}
+
+// decoder decodes client messages one after the other. A message that it returns is good until the next, since that may have its memory.
+type decoder struct {
+	fields    fields
+	signal    Signal
+	broadcast Broadcast
+}
+
+// decoders are for event loops; most of what they read needs no other memory than the text that goes on.
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+func (d *decoder) make(typ string, known clientType) ClientMessage {
+	switch typ {
+	case "signal":
+		return &d.signal
+	case "broadcast":
+		return &d.broadcast
+	}
+	return known.make()
+}
+
+// decode is decodeClient.
+func (d *decoder) decode(raw []byte) (m ClientMessage, typ string, err error) {
+	*d = decoder{}
+	f := &d.fields
+	valid := scan(f, raw)
 	if !valid {
 		if f, err = split(raw); err != nil {
 			return nil, "", err
@@ -108,7 +136,7 @@ func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
 	case !valid && !json.Valid(raw):
 		return nil, "", malformed("the message is not valid JSON")
 	}
-	m = known.make()
+	m = d.make(typ, known)
 	if err := m.decode(f); err != nil {
 		return nil, typ, err
 	}
@@ -123,12 +151,6 @@ type fields struct {
 	list []field
 	few  [usualFields]field // memory for list
 	err  error              // the first value that was not what it should be
-}
-
-func newFields() *fields {
-	f := new(fields)
-	f.list = f.few[:0]
-	return f
 }
 
 type field struct {
@@ -151,7 +173,8 @@ func split(raw []byte) (*fields, error) {
 	if tooDeep(raw, MaxDepth) {
 		return nil, malformed("the message is nested more than %d deep", MaxDepth)
 	}
-	f := newFields()
+	f := new(fields)
+	f.list = f.few[:0]
 	rest, ok := bytes.CutPrefix(trim(raw), []byte("{"))
 	for rest = trim(rest); ok && len(rest) > 0 && rest[0] == '"'; {
 		name, value, after := cutField(rest)

@@ -53,6 +53,7 @@ type conn struct {
 
 	// Set once, by finish.
 	once   sync.Once
+	ended  atomic.Bool // ending is closed, or about to be; asked for each message, which a channel is too slow for
 	ending chan struct{}
 	cause  cause // may be read when ending is closed
 
@@ -140,6 +141,7 @@ func (c *conn) conclude() {
 func (c *conn) finish(why cause) {
 	c.once.Do(func() {
 		c.cause = why
+		c.ended.Store(true)
 		close(c.ending)
 		if why.code == 0 {
 			_ = c.net.Close()
@@ -169,14 +171,7 @@ func (c *conn) sayGoodbye() {
 	}
 }
 
-func (c *conn) isEnding() bool {
-	select {
-	case <-c.ending:
-		return true
-	default:
-		return false
-	}
-}
+func (c *conn) isEnding() bool { return c.ended.Load() }
 
 // retire ends a connection whose seat another one has taken and waits until it handles and writes no more, so that no message
 // goes to both or is counted twice. A peer that does not read is given a moment only.
@@ -274,13 +269,13 @@ func (c *conn) readFailed(err error) bool {
 // throttle reports whether the message may be handled. When it may not, the reader pauses until the next one
 // could be: a client that floods costs little, and learns of it once a second.
 func (c *conn) throttle(size int) bool {
-	slow := c.limiter
-	if allow(slow, size) {
-		if slow = c.shared; allow(slow, size) {
+	now, slow := time.Now(), c.limiter
+	if allow(slow, now, size) {
+		if slow = c.shared; allow(slow, now, size) {
 			return true
 		}
 	}
-	if now := time.Now(); now.Sub(c.complaint) >= time.Second {
+	if now.Sub(c.complaint) >= time.Second {
 		c.complaint = now
 		c.busy.Lock()
 		c.refuse(errTooFast, "")
@@ -301,9 +296,14 @@ func (c *conn) throttle(size int) bool {
 const costUnit = 4 << 10
 
 // cost is what a message of this size counts: once, and once more for each full costUnit, as far as the limiter goes.
-func cost(l *rate.Limiter, size int) int { return min(1+size/costUnit, max(1, l.Burst())) }
+func cost(l *rate.Limiter, size int) int {
+	if size < costUnit {
+		return 1
+	}
+	return min(1+size/costUnit, max(1, l.Burst()))
+}
 
-func allow(l *rate.Limiter, size int) bool { return l.AllowN(time.Now(), cost(l, size)) }
+func allow(l *rate.Limiter, now time.Time, size int) bool { return l.AllowN(now, cost(l, size)) }
 
 // handle does what a message asks for. Its errors are for the client.
 func (c *conn) handle(msg ClientMessage) error {

@@ -14,7 +14,7 @@ type inbox struct {
 
 	mu      sync.Mutex
 	writer  writer // may be asked to write; nil while there is no connection
-	writing bool   // it does, until next has nothing
+	writing bool   // it does, until there is nothing left
 	items   []item // items[:written] may have arrived, the rest waits
 	written int
 	first   uint64   // number of items[0]
@@ -34,7 +34,7 @@ func newInbox(maxItems, maxBytes int) *inbox {
 
 // writer is a connection.
 type writer interface {
-	// startWriting begins to write, on a goroutine of its own, until next has nothing. It is called with the inbox's lock held.
+	// startWriting begins to write, on a goroutine of its own, until there is nothing left. It is called with the inbox's lock held.
 	startWriting()
 }
 
@@ -121,12 +121,14 @@ func (b *inbox) next(batch []byte) (frames []byte, n int, full bool) {
 	return batch, n, b.full
 }
 
-// wrote notes that the n messages of the last next were written. It reports whether it is time to ask the client how far it is.
-func (b *inbox) wrote(n int) (ask bool) {
+// wrote notes that the n messages of the last next were written. It reports whether it is time to ask the client how far it is, and whether there is
+// more to write; without more the writer is done.
+func (b *inbox) wrote(n int) (ask, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.written += min(n, len(b.items)-b.written) // fewer, when the inbox has run full meanwhile
-	return b.written >= min(askItems, b.maxItems/2) || b.bytes >= min(askBytes, b.maxBytes/2)
+	b.writing = b.full || b.written < len(b.items)
+	return b.written >= min(askItems, b.maxItems/2) || b.bytes >= min(askBytes, b.maxBytes/2), b.writing
 }
 
 // So much may be unconfirmed before the client is asked: busy members would otherwise fill memory with what has long arrived.

@@ -3,6 +3,7 @@ package signaling
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,14 +122,16 @@ func (c *conn) giveBackLocked(ahead []byte) {
 
 // readable reads in the event loop. What it leads to is written when the loop has been through all connections that are ready with this one.
 func (c *conn) readable(batch udpio.Batch) {
-	c.hub.outgoing.begin()
+	began := c.hub.outgoing.begin(batch)
 	c.lent.mu.Lock()
 	if c.lent.stop != nil {
 		c.readLocked()
 	}
 	c.lent.mu.Unlock()
 	c.attend()
-	batch.Later(&c.hub.outgoing)
+	if began != nil {
+		batch.Later(began)
+	}
 }
 
 func (c *conn) readLocked() {
@@ -172,7 +175,9 @@ func (c *conn) takeMessage(raw []byte) bool {
 	if limit := c.hub.opts.MessageSize; limit >= 0 && int64(len(raw)) > limit {
 		return false
 	}
-	msg, name, err := decodeClient(raw)
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	msg, name, err := d.decode(raw)
 	if err != nil {
 		return false
 	}
@@ -200,7 +205,7 @@ func (c *conn) takeMessage(raw []byte) bool {
 func (c *conn) allowNow(size int) bool {
 	now := time.Now()
 	own := c.limiter.ReserveN(now, cost(c.limiter, size))
-	if own.DelayFrom(now) == 0 && allow(c.shared, size) {
+	if own.DelayFrom(now) == 0 && allow(c.shared, now, size) {
 		return true
 	}
 	own.CancelAt(now)
@@ -254,22 +259,42 @@ func (f clientFrame) unmask() {
 // writing to the loop.
 type outgoing struct {
 	mu      sync.Mutex
-	rounds  int     // calls of readable that are not flushed yet
-	waiting []*conn // each at most once
-	spare   []*conn // memory for waiting
+	rounds  []*round // one for each loop
+	open    int      // how many of them have begun
+	waiting []*conn  // each at most once
+	spare   []*conn  // memory for waiting
 }
 
-func (o *outgoing) begin() {
+// round is what a loop does between two times that it writes.
+type round struct {
+	of    *outgoing
+	batch udpio.Batch // the loop's
+	begun bool        // guarded by outgoing.mu
+}
+
+// begin returns the round to be flushed when it is over; nil if it has begun before.
+func (o *outgoing) begin(batch udpio.Batch) *round {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.rounds++
+	i := slices.IndexFunc(o.rounds, func(r *round) bool { return r.batch == batch })
+	if i < 0 {
+		i = len(o.rounds)
+		o.rounds = append(o.rounds, &round{of: o, batch: batch})
+	}
+	r := o.rounds[i]
+	if r.begun {
+		return nil
+	}
+	r.begun = true
+	o.open++
+	return r
 }
 
 // add reports false when there is no loop that would write soon.
 func (o *outgoing) add(c *conn) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.rounds == 0 {
+	if o.open == 0 {
 		return false
 	}
 	o.waiting = append(o.waiting, c)
@@ -277,9 +302,11 @@ func (o *outgoing) add(c *conn) bool {
 }
 
 // Flush implements udpio.Flusher.
-func (o *outgoing) Flush() {
+func (r *round) Flush() {
+	o := r.of
 	o.mu.Lock()
-	o.rounds--
+	r.begun = false
+	o.open--
 	waiting := o.waiting
 	o.waiting, o.spare = o.spare[:0], nil
 	o.mu.Unlock()

@@ -2,38 +2,38 @@ package signaling
 
 import "unicode/utf8"
 
-// scan takes a message apart in one pass, as split does, and knows at the same time that it is valid: JSON (RFC 8259), UTF-8, and not too deep. It is for
+// scan takes a message apart in one pass, as split does, into f, which is empty before, and knows at the same time that it is valid: JSON (RFC 8259), UTF-8, and not too deep. It is for
 // the messages that nearly all are. Where it reports false, split and its checks find out what is wrong.
-func scan(raw []byte) (f *fields, ok bool) {
+func scan(f *fields, raw []byte) bool {
 	b := skipSpace(raw)
 	if len(b) == 0 || b[0] != '{' {
-		return nil, false
+		return false
 	}
-	f = newFields()
+	f.list = f.few[:0]
 	b = skipSpace(b[1:])
 	for len(b) > 0 && b[0] == '"' && len(f.list) < maxFields {
 		n := scanString(b)
 		if n == 0 {
-			return nil, false
+			return false
 		}
 		name, err := text(b[:n])
 		if b = skipSpace(b[n:]); err != nil || len(b) == 0 || b[0] != ':' {
-			return nil, false
+			return false
 		}
 		b = skipSpace(b[1:])
 		n = scanValue(b, MaxDepth-1)
 		if n == 0 {
-			return nil, false
+			return false
 		}
 		f.list = append(f.list, field{name, b[:n:n]})
 		if b = skipSpace(b[n:]); len(b) == 0 || b[0] != ',' {
 			break
 		}
 		if b = skipSpace(b[1:]); len(b) == 0 || b[0] != '"' {
-			return nil, false
+			return false
 		}
 	}
-	return f, len(b) > 0 && b[0] == '}' && len(skipSpace(b[1:])) == 0
+	return len(b) > 0 && b[0] == '}' && len(skipSpace(b[1:])) == 0
 }
 
 func skipSpace(b []byte) []byte {

@@ -16,7 +16,8 @@ func accepted(raw []byte) (*fields, bool) {
 
 func compareScan(t *testing.T, raw []byte) {
 	t.Helper()
-	got, ok := scan(raw)
+	var got fields
+	ok := scan(&got, raw)
 	want, valid := accepted(raw)
 	if ok != valid {
 		t.Fatalf("%q: scanned %v, accepted %v", raw, ok, valid)

@@ -51,12 +51,12 @@ func (c *conn) write() {
 	}
 }
 
-// wrote notes how it went with the n messages of the last batch. It reports whether the next one can be written.
+// wrote notes how it went with the n messages of the last batch. It reports whether there is more to write, and can be.
 func (c *conn) wrote(n int, err error) bool {
 	if errors.Is(err, errEnding) {
 		return false
 	}
-	ask := c.member.inbox.wrote(n) // though it failed: some of it may have arrived, and nothing goes out twice
+	ask, more := c.member.inbox.wrote(n) // though it failed: some of it may have arrived, and nothing goes out twice
 	if err != nil {
 		c.finish(causeLost)
 		return false
@@ -64,7 +64,7 @@ func (c *conn) wrote(n int, err error) bool {
 	if ask && !c.pinging.Load() {
 		c.tasks.Go(c.ping)
 	}
-	return true
+	return more
 }
 
 // writeSoon is write for an event loop, which must not wait: where it would have to, a goroutine goes on. writers counts it already.
@@ -112,7 +112,9 @@ func (c *conn) writeLocked() (rest []byte, n int, done bool) {
 		if written == 0 {
 			return nil, 0, false
 		}
-		c.wrote(n, nil)
+		if !c.wrote(n, nil) {
+			return nil, 0, true
+		}
 	}
 }
 

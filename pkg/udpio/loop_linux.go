@@ -184,7 +184,7 @@ func newLoop() (*loop, error) {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), unix.Close(epoll))
 	}
 	l := &loop{epoll: epoll, file: os.NewFile(uintptr(epoll), "epoll"), wake: wake, sockets: map[int32]*loopSocket{},
-		lending: lending{guests: map[int32]*loop{}, since: time.Now().Add(-2 * guestWindow)}, watches: watches{byFD: map[int32]*watch{}},
+		lending:  lending{guests: map[int32]*loop{}, since: time.Now().Add(-2 * guestWindow)},
 		returned: make(chan struct{}, 1), meter: meter{since: time.Now()}}
 	if err := l.in.init(); err != nil {
 		return nil, errors.Join(err, unix.Close(wake), l.file.Close())
@@ -255,7 +255,9 @@ func (l *loop) poll(epoll uintptr) bool {
 // serve deals with the events that poll took.
 func (l *loop) serve() error {
 	for _, e := range l.events[:l.ready] {
-		if e.Fd == int32(l.wake) {
+		if e.Pad == watched {
+			l.watches.notify(e.Fd, &l.out)
+		} else if e.Fd == int32(l.wake) {
 			var counter [8]byte
 			_, _ = unix.Read(l.wake, counter[:])
 			l.obey()
@@ -271,14 +273,10 @@ func (l *loop) serve() error {
 	return nil
 }
 
-// socket finds the socket of that descriptor. A new one is still among the commands when its first packet arrives. A connection that is
-// watched is dealt with here.
+// socket finds the socket of that descriptor. A new one is still among the commands when its first packet arrives.
 func (l *loop) socket(fd int32) *loopSocket {
 	if s := l.sockets[fd]; s != nil || l.lending.guests[fd] != nil {
 		return s
-	}
-	if l.watches.notify(fd, &l.out) {
-		return nil
 	}
 	l.obey()
 	return l.sockets[fd]

@@ -13,25 +13,40 @@ import (
 // watches are the connections that a loop watches beside its sockets.
 type watches struct {
 	mu   sync.Mutex
-	byFD map[int32]*watch // bounded by who calls Watch
+	byFD []watchedBy // as long as the highest descriptor that was watched
+}
+
+// watched is in an event's data beside the descriptor of a watched connection; other descriptors have 0 there.
+const watched = 1
+
+// watchedBy has what an event leads to beside the watch that it is for, so that the loop need not look there.
+type watchedBy struct {
+	watch *watch
+	ready func(Batch)
+}
+
+func (w *watches) set(fd int32, to *watch, ready func(Batch)) {
+	for int(fd) >= len(w.byFD) {
+		w.byFD = append(w.byFD, watchedBy{})
+	}
+	w.byFD[fd] = watchedBy{to, ready}
 }
 
 type watch struct {
-	loop  *loop
-	raw   syscall.RawConn
-	fd    int32
-	ready func(Batch)
+	loop *loop
+	raw  syscall.RawConn
+	fd   int32
 }
 
 // Watch implements Watcher.
 func (ns *Loops) Watch(connection *Direct, near Socket, ready func(Batch)) (stop func(), err error) {
 	l, raw := ns.loopOf(near), connection.raw
-	w := &watch{loop: l, raw: raw, ready: ready}
+	w := &watch{loop: l, raw: raw}
 	l.watches.mu.Lock()
 	defer l.watches.mu.Unlock()
 	controlErr := raw.Control(func(fd uintptr) {
 		w.fd = int32(fd)
-		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: w.fd}
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: w.fd, Pad: watched}
 		err = os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &event))
 	})
 	if controlErr != nil {
@@ -40,7 +55,7 @@ func (ns *Loops) Watch(connection *Direct, near Socket, ready func(Batch)) (stop
 	if err != nil {
 		return nil, err
 	}
-	l.watches.byFD[w.fd] = w
+	l.watches.set(w.fd, w, ready)
 	return w.stop, nil
 }
 
@@ -48,20 +63,18 @@ func (ns *Loops) Watch(connection *Direct, near Socket, ready func(Batch)) (stop
 func (w *watch) stop() {
 	w.loop.watches.mu.Lock()
 	defer w.loop.watches.mu.Unlock()
-	if w.loop.watches.byFD[w.fd] == w {
-		delete(w.loop.watches.byFD, w.fd)
+	if w.loop.watches.byFD[w.fd].watch == w {
+		w.loop.watches.byFD[w.fd] = watchedBy{}
 	}
 	_ = w.raw.Control(func(fd uintptr) { _ = unix.EpollCtl(w.loop.epoll, unix.EPOLL_CTL_DEL, int(fd), nil) })
 }
 
-// notify tells whoever watches fd; false when nobody does.
-func (w *watches) notify(fd int32, b Batch) bool {
+// notify tells whoever watches fd, if anybody still does.
+func (w *watches) notify(fd int32, b Batch) {
 	w.mu.Lock()
-	watched := w.byFD[fd]
+	ready := w.byFD[fd].ready
 	w.mu.Unlock()
-	if watched == nil {
-		return false
+	if ready != nil {
+		ready(b)
 	}
-	watched.ready(b)
-	return true
 }
