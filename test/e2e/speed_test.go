@@ -104,7 +104,9 @@ type callServer struct {
 func maitredServer(name, url string) callServer {
 	others := `document.querySelectorAll(".tile[data-member]:not(.self)").length`
 	return callServer{
-		name: name, url: url, ready: `document.querySelector("#join:enabled") && document.querySelector("video")?.videoWidth > 0`, nameField: "#name", join: "#join",
+		// Whoever has seen how the connection is going to be has read the page, too.
+		name: name, url: url, ready: `document.querySelector("#join:enabled") && document.querySelector("video")?.videoWidth > 0 && document.querySelector("#precheck[data-verdict]")`,
+		nameField: "#name", join: "#join",
 		inCall: `document.documentElement.dataset.phase === "call" && ` + others + ` === 0`, hasCompany: others + ` === 1`,
 	}
 }
@@ -169,7 +171,7 @@ func (s callServer) enter(chromium *browser, name string) *tab {
 // BenchmarkFirstFrame measures the time from the click on "join" until the picture of somebody who is waiting in the room is seen: directly,
 // through the relay, and, where MAITRED_GALENE names its program, in Galène.
 func BenchmarkFirstFrame(b *testing.B) {
-	d := harness.Start(b)
+	d := harness.Start(b, "MAITRED_CHECK_PER_IP=1000")
 	servers := []callServer{maitredServer("direct", d.Page("/r/tea")), maitredServer("relayed", d.Page("/r/tee?relay=1"))}
 	if program := os.Getenv("MAITRED_GALENE"); program != "" {
 		servers = append(servers, startGalene(b, program))

@@ -45,7 +45,7 @@ class FakePeer {
     this.member = { id, name: id, state: {} };
     this.senders = [new FakeSender(camera)];
     this.connection = Object.assign(new EventTarget(), {
-      signalingState: 'stable', getTransceivers: () => [{ receiver: { track: { kind: 'audio' } }, sender: new FakeSender(null) },
+      signalingState: 'stable', connectionState: 'connected', getTransceivers: () => [{ receiver: { track: { kind: 'audio' } }, sender: new FakeSender(null) },
         ...this.senders.map((sender) => ({ receiver: { track: { kind: 'video' } }, sender }))],
     });
   }
@@ -68,7 +68,7 @@ function start(count) {
   const told = [];
   const clock = new FakeClock();
   const bandwidth = new Bandwidth(/** @type {any} */ ({ room, media, presence: { set: (/** @type {any} */ state) => told.push(state) } }), clock);
-  const quiet = () => clock.advance(100);
+  const quiet = () => clock.advance(1_000);
   return { clock, quiet, room: /** @type {any} */ (room), media, peers, told, bandwidth, first: /** @type {FakePeer} */ (peers.get('p0')) };
 }
 
@@ -81,6 +81,36 @@ test('everybody gets the same share, and a smaller one when somebody comes', asy
   await quiet();
   assert.deepEqual([...peers.values()].map((peer) => peer.videoBitrate), Array(5).fill(400_000));
   assert.deepEqual(peers.get('p0')?.senders[0].set.at(-1), { maxBitrate: 400_000, maxFramerate: 20, scaleResolutionDownBy: 2.67 });
+});
+
+test('a new connection sends as it began for a second, and changes come soon from then on', async () => {
+  const { clock, media, first } = start(1);
+  await clock.advance(900);
+  media.emit('change', {});
+  await clock.advance(99);
+  assert.equal(first.senders[0].set.length, 0);
+  await clock.advance(1);
+  assert.equal(first.senders[0].set.length, 1);
+  media.quality = 'saver';
+  media.emit('change', {});
+  await clock.advance(100);
+  assert.equal(first.videoBitrate, 200_000);
+});
+
+test('a connection that is on its way is left alone, however long that takes', async () => {
+  const { clock, room, peers } = start(0);
+  const peer = new FakePeer('p0', track(720));
+  const { connection } = peer;
+  connection.connectionState = 'connecting';
+  peers.set('p0', peer);
+  room.emit('member-joined', {});
+  await clock.advance(5_000);
+  connection.connectionState = 'connected';
+  connection.dispatchEvent(new Event('connectionstatechange'));
+  await clock.advance(999);
+  assert.equal(peer.senders[0].set.length, 0);
+  await clock.advance(1);
+  assert.equal(peer.senders[0].set.length, 1);
 });
 
 test('whoever saves data is sent little, the others are not', async () => {

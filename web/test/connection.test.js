@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { connectionMaker, firstBitrate, withFirstBitrate } from '../static/app/connection.js';
+import { connectionMaker, firstBitrate, firstScale, withFirstBitrate } from '../static/app/connection.js';
 
 const SHARES = [
   { peers: 0, limit: 2_500_000, bitrate: 1_200_000 },
@@ -31,14 +31,22 @@ test('each video codec gets the parameter, sound and repair do not', () => {
 
 test('without video nothing changes', () => assert.equal(withFirstBitrate(sdp(...AUDIO), 800_000), sdp(...AUDIO)));
 
-test('a connection begins with what fits the room as it is when the other end answers', async (t) => {
-  /** @type {string[]} */
-  const set = [];
+/**
+ * @param {import('node:test').TestContext} t
+ * @param {any} replacement
+ */
+function replaceConnection(t, replacement) {
   const before = globalThis.RTCPeerConnection;
   t.after(() => {
     globalThis.RTCPeerConnection = before;
   });
-  globalThis.RTCPeerConnection = /** @type {any} */ (class {
+  globalThis.RTCPeerConnection = replacement;
+}
+
+test('a connection begins with what fits the room as it is when the other end answers', async (t) => {
+  /** @type {string[]} */
+  const set = [];
+  replaceConnection(t, class {
     /** @param {any} configuration */
     constructor(configuration) {
       this.configuration = configuration;
@@ -51,7 +59,7 @@ test('a connection begins with what fits the room as it is when the other end an
   });
   /** @type {any} */
   let room = null;
-  const media = /** @type {{quality: any}} */ ({ quality: 'auto' });
+  const media = /** @type {{quality: any, cameraTrack: null}} */ ({ quality: 'auto', cameraTrack: null });
   const connection = connectionMaker(() => room, media)({ iceTransportPolicy: 'relay' });
   assert.deepEqual(/** @type {any} */ (connection).configuration, { iceTransportPolicy: 'relay' });
   const description = { type: /** @type {const} */ ('answer'), sdp: sdp('m=video 9 UDP/TLS/RTP/SAVPF 96', 'a=rtpmap:96 VP8/90000') };
@@ -61,4 +69,86 @@ test('a connection begins with what fits the room as it is when the other end an
   media.quality = 'saver';
   await connection.setRemoteDescription(description);
   assert.deepEqual(set, ['1200', '800', '']);
+});
+
+const SCALES = [
+  { width: 1280, height: 720, lines: 720, scale: 2 },
+  { width: 720, height: 1280, lines: 720, scale: 2 },
+  { width: 1920, height: 1080, lines: 180, scale: 6 },
+  { width: 640, height: 480, lines: 720, scale: 1.33 },
+  { width: 320, height: 240, lines: 720, scale: 1 },
+  { lines: 720, scale: 1 },
+];
+for (const { scale, lines, ...size } of SCALES) {
+  test(`of ${JSON.stringify(size)}, for ${lines} lines, the first picture is ${scale} times smaller`, () => assert.equal(firstScale(size, lines), scale));
+}
+
+/** A connection that has been offered sound and video. */
+class Offered {
+  /** @type {any} */
+  remoteDescription = null;
+  /** @type {any[]} */
+  added = [];
+  /** @type {any[]} */
+  set = [];
+  encodings = [{}];
+  refuses = false;
+
+  getTransceivers() {
+    return ['audio', 'video', 'video'].map((kind, index) => ({
+      receiver: { track: { kind } },
+      sender: {
+        getParameters: () => structuredClone({ encodings: this.encodings }),
+        setParameters: async (/** @type {any} */ { encodings }) => {
+          if (this.refuses) throw new Error('no');
+          this.set.push([index, encodings]);
+        },
+      },
+    }));
+  }
+
+  /** @param {any[]} given */
+  addTransceiver(...given) {
+    this.added.push(given[1]);
+  }
+
+  /** @param {any} description */
+  async setRemoteDescription(description) {
+    this.remoteDescription = description;
+  }
+}
+
+/** @param {import('node:test').TestContext} t */
+function offered(t) {
+  replaceConnection(t, Offered);
+  const camera = /** @type {any} */ ({ kind: 'video', getSettings: () => ({ width: 1280, height: 720 }) });
+  const make = connectionMaker(() => null, /** @type {any} */ ({ quality: 'auto', cameraTrack: camera }));
+  return { camera, connection: /** @type {any} */ (make({})) };
+}
+
+test('who offers begins with a small picture of the camera, and of nothing else', (t) => {
+  const { camera, connection } = offered(t);
+  connection.addTransceiver({ kind: 'audio' }, { direction: 'sendrecv' });
+  connection.addTransceiver(camera, { direction: 'sendrecv' });
+  connection.addTransceiver({ kind: 'video' }, { direction: 'sendonly' });
+  assert.deepEqual(connection.added, [{ direction: 'sendrecv' }, { direction: 'sendrecv', sendEncodings: [{ scaleResolutionDownBy: 2 }] }, { direction: 'sendonly' }]);
+});
+
+test('who answers does so once, before the answer', async (t) => {
+  const { connection } = offered(t);
+  await connection.setRemoteDescription({ type: 'offer', sdp: '' });
+  await connection.setRemoteDescription({ type: 'offer', sdp: '' });
+  assert.deepEqual(connection.set, [[1, [{ scaleResolutionDownBy: 2 }]]]);
+});
+
+test('a browser that lists no encodings yet, or does not want that, begins as it likes', async (t) => {
+  const { connection } = offered(t);
+  connection.encodings = [];
+  await connection.setRemoteDescription({ type: 'offer', sdp: '' });
+  assert.deepEqual(connection.set, []);
+  t.mock.method(console, 'warn', () => {});
+  const another = offered(t).connection;
+  another.refuses = true;
+  await another.setRemoteDescription({ type: 'offer', sdp: '' });
+  assert.equal(another.remoteDescription.type, 'offer');
 });

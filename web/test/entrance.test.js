@@ -12,15 +12,18 @@ function enter(...names) {
   for (const peer of room.peers.values()) peer.connection = Object.assign(new EventTarget(), { signalingState: 'stable' });
   const entrance = new Entrance(/** @type {any} */ (room), clock);
   let passed = false;
-  void entrance.offered().then(() => {
+  void entrance.answered().then(() => {
     passed = true;
   });
   return { clock, room, entrance, passed: () => passed };
 }
 
-/** @param {{connection: any}} peer */
-function offer({ connection }) {
-  connection.signalingState = 'have-local-offer';
+/**
+ * @param {{connection: any}} peer
+ * @param {RTCSignalingState} state
+ */
+function enterState({ connection }, state) {
+  connection.signalingState = state;
   connection.dispatchEvent(new Event('signalingstatechange'));
 }
 
@@ -32,23 +35,25 @@ test('in an empty room there is nothing to wait for', async () => {
   assert.deepEqual(clock.pending, []);
 });
 
-test('the offers to everybody go out first', async () => {
+test('everybody has answered first', async () => {
   const { clock, room, entrance, passed } = enter('Ann', 'Bob');
-  offer(room.peer('Ann'));
+  for (const name of ['Ann', 'Bob']) enterState(room.peer(name), 'have-local-offer');
+  await clock.advance(20);
+  enterState(room.peer('Ann'), 'stable');
   await clock.advance(20);
   assert.equal(passed(), false);
-  offer(room.peer('Bob'));
+  enterState(room.peer('Bob'), 'stable');
   await settled();
-  assert.equal(passed(), false, 'in the task in which the last one is sent');
+  assert.equal(passed(), false, 'in the task in which the last one is told of');
   await clock.advance(0);
   assert.ok(passed());
   entrance.finish();
   assert.deepEqual(clock.pending, []);
 });
 
-test('an offer that does not come is not waited for', async () => {
+test('an answer that does not come is not waited for', async () => {
   const { clock, passed } = enter('Ann');
-  await clock.advance(149);
+  await clock.advance(99);
   assert.equal(passed(), false);
   await clock.advance(1);
   assert.ok(passed());
@@ -56,6 +61,11 @@ test('an offer that does not come is not waited for', async () => {
 
 test('what is heard meanwhile ends the waiting, and is told again once', async () => {
   const { clock, room, entrance, passed } = enter('Ann');
+  const ann = room.peer('Ann');
+  room.emit('status', /** @type {any} */ ({ peer: ann, status: 'connecting' }));
+  room.emit('track', /** @type {any} */ ({ peer: ann }));
+  await settled();
+  assert.equal(passed(), false, 'connecting is what is waited for');
   room.hear('Ann', { type: 'chat', text: 'hello' });
   room.emit('draining', /** @type {any} */ ({ seconds: 5 }));
   await settled();
@@ -64,9 +74,10 @@ test('what is heard meanwhile ends the waiting, and is told again once', async (
   const told = [];
   room.on('data', ({ member, data }) => told.push([member.name, data.text]));
   room.on('draining', (detail) => told.push(detail));
+  for (const type of /** @type {const} */ (['status', 'track'])) room.on(type, () => told.push(type));
   entrance.finish();
   room.hear('Ann', { type: 'chat', text: 'again' });
   entrance.finish();
-  assert.deepEqual(told, [['Ann', 'hello'], { seconds: 5 }, ['Ann', 'again']]);
+  assert.deepEqual(told, ['status', 'track', ['Ann', 'hello'], { seconds: 5 }, ['Ann', 'again']]);
   assert.deepEqual(clock.pending, []);
 });

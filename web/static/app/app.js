@@ -147,7 +147,7 @@ export class App {
     this.#show('lobby', lobby);
     lobby.focus();
     // Whoever joins asks again, and is told.
-    whenIdle(() => void this.#loadCall().catch(() => {}));
+    whenIdle(() => void this.#loadCall().then((modules) => whenIdle(() => this.#view === lobby && this.#rehearse(modules)), () => {}));
   }
 
   #makePrecheck() {
@@ -158,6 +158,11 @@ export class App {
         createConnection: (configuration) => new RTCPeerConnection(configuration),
       }),
     });
+  }
+
+  /** @param {typeof import('./call.js')} modules */
+  #rehearse({ rehearse }) {
+    rehearse({ i18n: this.#i18n, media: this.#media, memory: this.#memory, toasts: this.#toasts });
   }
 
   /** A failure is not kept: the next one asks again. */
@@ -222,7 +227,7 @@ export class App {
     });
     this.#shareMedia();
     const entrance = new modules.Entrance(room, systemClock);
-    await entrance.offered();
+    await entrance.answered();
     if (this.#room === room) this.#showCall(modules, room, wish);
     entrance.finish();
   }

@@ -11,6 +11,8 @@ import { cameraPlan, planParameters, screenPlan } from './quality.js';
 
 /** People come together, and the SDK sets parameters at the same moments: one change at a time, when it is quiet for so long. */
 const QUIET = 100;
+/** A new connection begins with a small picture, which comes soon, and is left alone for so long: an encoder begins anew with another size. */
+const FIRST_PICTURE = 1_000;
 
 /**
  * Fits the video for each of the others to how many they are, to what the person wants, and to those who save data. What the network
@@ -20,6 +22,8 @@ export class Bandwidth {
   #context;
   /** Connections that tell when they have negotiated. @type {WeakSet<RTCPeerConnection>} */
   #heard = new WeakSet();
+  /** When a connection was first seen connected. @type {WeakMap<RTCPeerConnection, number>} */
+  #since = new WeakMap();
   /** What is about to be done. @type {Map<Peer, () => void>} */
   #due = new Map();
   /** What is being done. @type {WeakMap<Peer, Promise<void>>} */
@@ -59,8 +63,10 @@ export class Bandwidth {
   /** @param {Peer} peer */
   #fit(peer) {
     this.#hear(peer);
+    const since = this.#since.get(peer.connection);
+    if (since === undefined) return;
     this.#due.get(peer)?.();
-    this.#due.set(peer, this.#clock.after(QUIET, () => this.#begin(peer)));
+    this.#due.set(peer, this.#clock.after(Math.max(QUIET, since + FIRST_PICTURE - this.#clock.now()), () => this.#begin(peer)));
   }
 
   /** @param {Peer} peer */
@@ -74,16 +80,25 @@ export class Bandwidth {
   }
 
   /**
-   * A sender knows its codecs when it is negotiated; a connection made anew has senders that know nothing of all this.
+   * A sender knows its codecs when it is negotiated; a connection made anew has senders that know nothing of all this, and nothing to send before it
+   * is connected.
    * @param {Peer} peer
    */
   #hear(peer) {
     const { connection } = peer;
     if (this.#heard.has(connection)) return;
     this.#heard.add(connection);
+    const { signal } = this.#over;
+    const connected = () => {
+      if (connection.connectionState !== 'connected' || this.#since.has(connection)) return false;
+      this.#since.set(connection, this.#clock.now());
+      return true;
+    };
+    connected();
+    connection.addEventListener('connectionstatechange', () => connected() && connection === peer.connection && this.#fit(peer), { signal });
     connection.addEventListener('signalingstatechange', () => {
       if (connection.signalingState === 'stable' && connection === peer.connection) this.#fit(peer);
-    }, { signal: this.#over.signal });
+    }, { signal });
   }
 }
 

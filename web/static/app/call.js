@@ -1,5 +1,5 @@
 // @ts-check
-import { Emitter } from '../../sdk/maitred.js';
+import { Emitter, Room } from '../../sdk/maitred.js';
 import { Bandwidth } from './bandwidth.js';
 import { systemClock } from './clock.js';
 import { ControlBar } from './controls.js';
@@ -30,7 +30,6 @@ export { Entrance } from './entrance.js';
 /** @typedef {import('./context.js').CallContext} CallContext */
 /** @typedef {import('./context.js').Feature} Feature */
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
-/** @typedef {import('../../sdk/maitred.js').Room} Room */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Text} Text */
 /** @typedef {import('./media.js').LocalMedia} LocalMedia */
@@ -45,6 +44,16 @@ export { Entrance } from './entrance.js';
  * @property {string} roomName
  * @property {string} link
  */
+
+/**
+ * Builds a call that nobody is in, and takes it down again. Browsers compile what runs for the first time, and that is better done in the lobby than when
+ * somebody waits for a picture.
+ * @param {Pick<CallOptions, 'i18n' | 'media' | 'memory' | 'toasts'>} options
+ */
+export function rehearse(options) {
+  const room = Object.assign(new Room({ room: '', name: '' }), { self: { id: '', name: '', role: 'member', state: {} } });
+  new CallView({ ...options, room, roomName: '', link: '' }).close();
+}
 
 const SELF = 'self';
 const OWN_SCREEN = 'self:screen';

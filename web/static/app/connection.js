@@ -13,6 +13,8 @@ const FIRST_UPLOAD = 1_600_000;
 const MOST_FIRST = 1_200_000;
 /** Where browsers begin by themselves. */
 const USUAL = 300_000;
+/** The shorter side of the first pictures at most, in pixels: a whole picture of 720 lines takes a third of a second to send at that rate. */
+const FIRST_LINES = 360;
 
 /**
  * How much to send to somebody before anything is known of the network.
@@ -41,19 +43,55 @@ export function withFirstBitrate(sdp, bitrate) {
 }
 
 /**
- * Makes connections that begin to send video as fits the room.
+ * How many times smaller than the camera's the first pictures are.
+ * @param {MediaTrackSettings} size of the camera's
+ * @param {number} lines that the plan has for later
+ */
+export function firstScale({ width = 0, height = 0 }, lines) {
+  return Math.max(1, Math.round(100 * Math.min(width, height) / Math.min(FIRST_LINES, lines)) / 100);
+}
+
+/**
+ * Makes connections that begin to send video as fits the room, and with a small picture. Bandwidth goes on from there.
  * @param {() => Pick<Room, 'peers'> | null} room that they are for, once it is joined
- * @param {Pick<LocalMedia, 'quality'>} media
+ * @param {Pick<LocalMedia, 'quality' | 'cameraTrack'>} media
  * @returns {(configuration: RTCConfiguration) => RTCPeerConnection}
  */
 export function connectionMaker(room, media) {
+  const peers = () => room()?.peers.size ?? 1;
+  const plan = () => cameraPlan(peers(), media.quality);
+  const scale = () => firstScale(media.cameraTrack?.getSettings() ?? {}, plan().lines);
   class Connection extends RTCPeerConnection {
+    /**
+     * @param {MediaStreamTrack | string} track
+     * @param {RTCRtpTransceiverInit} [init]
+     */
+    addTransceiver(track, init) {
+      if (track !== media.cameraTrack) return super.addTransceiver(track, init);
+      return super.addTransceiver(track, { ...init, sendEncodings: [{ scaleResolutionDownBy: scale() }] });
+    }
+
     /** @param {RTCSessionDescriptionInit} description */
-    setRemoteDescription({ type, sdp = '' }) {
-      const peers = room()?.peers.size ?? 1;
-      const bitrate = firstBitrate(peers, cameraPlan(peers, media.quality).bitrate);
-      return super.setRemoteDescription({ type, sdp: bitrate ? withFirstBitrate(sdp, bitrate) : sdp });
+    async setRemoteDescription({ type, sdp = '' }) {
+      const first = !this.remoteDescription && type === 'offer';
+      const bitrate = firstBitrate(peers(), plan().bitrate);
+      await super.setRemoteDescription({ type, sdp: bitrate ? withFirstBitrate(sdp, bitrate) : sdp });
+      if (first) await beginSmall(this, scale());
     }
   }
   return (configuration) => new Connection(configuration);
+}
+
+/**
+ * The offered video is what the camera will answer with.
+ * @param {RTCPeerConnection} connection
+ * @param {number} scale
+ */
+async function beginSmall(connection, scale) {
+  const sender = connection.getTransceivers().find(({ receiver }) => receiver.track.kind === 'video')?.sender;
+  const parameters = sender?.getParameters();
+  // Some browsers list encodings only when all is negotiated: there the first picture is a whole one.
+  if (!sender || !parameters?.encodings?.length) return;
+  for (const encoding of parameters.encodings) encoding.scaleResolutionDownBy = scale;
+  await sender.setParameters(parameters).catch((error) => console.warn('maitred: first picture', error));
 }

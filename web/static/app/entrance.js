@@ -3,15 +3,15 @@
 /** @typedef {import('../../sdk/maitred.js').Clock} Clock */
 /** @typedef {import('../../sdk/maitred.js').Room} Room */
 
-/** In milliseconds: for no offer does one wait longer to see the call. */
-const PATIENCE = 150;
+/** In milliseconds: for no answer does one wait longer to see the call. On a slow network it is built while the answers are under way. */
+const PATIENCE = 100;
 
 /** What the call listens to and cannot ask the room for afterwards. */
 const HELD = /** @type {const} */ (['status', 'track', 'data', 'channel', 'signal', 'broadcast', 'server-message', 'relay', 'draining', 'error']);
 
 /**
- * The first moments in a room. To build the call keeps the page busy for longer than to make the first offers, on which the others' pictures
- * wait: so those go out first. What is heard meanwhile ends the waiting, and is told again to the call.
+ * The first moments in a room. To build the call keeps the page busy for longer than to connect to the others, on whom their pictures wait: offers,
+ * answers and candidates go first. What is heard meanwhile ends the waiting, unless it is part of connecting, and is told again to the call.
  */
 export class Entrance {
   #room;
@@ -32,23 +32,24 @@ export class Entrance {
     this.#clock = clock;
     this.#undo = HELD.map((type) => room.on(type, (/** @type {any} */ detail) => {
       this.#held.push(() => room.emit(type, detail));
-      this.#proceed();
+      if (type !== 'track' && type !== 'status') this.#proceed();
     }));
   }
 
-  /** @returns {Promise<void>} when the offers to all who are here are on their way */
-  offered() {
+  /** @returns {Promise<void>} when all who are here have answered */
+  answered() {
     const { signal } = this.#over;
-    const left = new Set([...this.#room.peers.values()].map(({ connection }) => connection).filter(({ signalingState }) => signalingState === 'stable'));
+    const left = new Set([...this.#room.peers.values()].map(({ connection }) => connection));
     return new Promise((resolve) => {
       this.#proceed = resolve;
       if (left.size === 0) resolve();
       for (const connection of left) {
         connection.addEventListener('signalingstatechange', () => {
+          if (connection.signalingState !== 'stable') return;
           left.delete(connection);
-          // The offer is sent later in this task.
+          // The connection is told of the answer, and what comes of it, first.
           if (left.size === 0) this.#undo.push(this.#clock.after(0, resolve));
-        }, { once: true, signal });
+        }, { signal });
       }
       this.#undo.push(this.#clock.after(PATIENCE, resolve));
     });

@@ -28,6 +28,8 @@ export class Grid extends Emitter {
   #stage = null;
   /** Not in the grid. @type {Set<Frame>} */
   #out = new Set();
+  /** How often somebody has come or gone in the last two frames. */
+  #changes = 0;
   #observer = new ResizeObserver(() => this.layout());
   #inner = h('div', { class: 'grid-inner' });
   #scroller = h('div', { class: 'grid-scroller' }, this.#inner);
@@ -84,6 +86,7 @@ export class Grid extends Emitter {
     this.#tiles.delete(key);
     this.#screens.delete(key);
     this.emit('remove', { key, frame });
+    this.#changed();
     this.layout();
   }
 
@@ -143,7 +146,19 @@ export class Grid extends Emitter {
     this.#inner.append(frame.element);
     frame.on('resize', () => this.layout());
     this.emit('add', { key, frame });
+    this.#changed();
     this.layout();
+  }
+
+  /** Tiles glide when a person moves them. When people come, a new picture is on its way, and to draw everybody's at every step would delay it. */
+  #changed() {
+    const { classList } = this.element;
+    classList.add('sudden');
+    this.#changes += 1;
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      this.#changes -= 1;
+      classList.toggle('sudden', this.#changes > 0);
+    }));
   }
 
   /**
