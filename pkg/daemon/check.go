@@ -63,11 +63,14 @@ type check struct {
 	client netip.Addr
 	at     time.Time // when it began
 	ttl    time.Duration
+	over   chan struct{} // closed when its client has done with it
+	ended  chan struct{} // closed when the relay has
 
 	// guarded by checks.mu
-	heard  map[turn.Listener]*heard
-	events []checkEvent
-	proven []netip.Addr // from which its credential was used
+	finished bool // over is closed
+	heard    map[turn.Listener]*heard
+	events   []checkEvent
+	proven   []netip.Addr // from which its credential was used
 }
 
 // heard is what came to one listener.
@@ -96,7 +99,7 @@ func (cs *checks) start(client netip.Addr, ttl time.Duration) (*check, error) {
 	if err := cs.refuseLocked(network, now); err != nil {
 		return nil, err
 	}
-	c := &check{id: rand.Text(), client: client, at: now, ttl: ttl, heard: map[turn.Listener]*heard{}}
+	c := &check{id: rand.Text(), client: client, at: now, ttl: ttl, over: make(chan struct{}), ended: make(chan struct{}), heard: map[turn.Listener]*heard{}}
 	cs.begun[network] = append(cs.begun[network], now)
 	cs.byID[c.id] = c
 	cs.byClient[client] = append(cs.byClient[client], c)
@@ -144,16 +147,34 @@ func (cs *checks) sweepLocked(now time.Time) {
 	})
 }
 
-// live ends the check when its time is over, or the daemon stops.
+// live ends the check when its client has done with it, its time is over, or the daemon stops.
 func (cs *checks) live(c *check) {
 	timer := time.NewTimer(time.Until(c.at.Add(c.ttl)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-c.over:
 	case <-cs.stopping:
 	}
 	cs.forget(c)
 	cs.end(c)
+	close(c.ended)
+}
+
+// finish ends a check before its time, and returns when its allocations have ended. It reports false when there is none.
+func (cs *checks) finish(id string) bool {
+	cs.mu.Lock()
+	c := cs.byID[id]
+	found := c != nil && !c.finished
+	if found {
+		c.finished = true
+		close(c.over)
+	}
+	cs.mu.Unlock()
+	if found {
+		<-c.ended
+	}
+	return found
 }
 
 func (cs *checks) forget(c *check) {

@@ -144,6 +144,30 @@ func TestCheckEnds(t *testing.T) {
 	}
 }
 
+// TestCheckEndsEarly: whoever has done with a check leaves nothing behind at the relay, not even what was asked for too late to be given up.
+func TestCheckEndsEarly(t *testing.T) {
+	r := start(t)
+	c, other := r.beginCheck(), r.beginCheck()
+	target := targets(c)[0]
+	hold(t, []string{target.URL}, target.Username, target.Password)
+	kept := targets(other)[0]
+	hold(t, []string{kept.URL}, kept.Username, kept.Password)
+	end := func() int {
+		status, _ := request(t, http.MethodDelete, r.page("/api/v1/check/"+c.ID), "", "")
+		return status
+	}
+	if status := end(); status != http.StatusNoContent {
+		t.Fatalf("answered with %d", status)
+	}
+	if n := r.allocations(); n != 1 {
+		t.Errorf("%d allocations, want the other check's one", n)
+	}
+	wantRefused(t, []string{target.URL}, target.Username, target.Password)
+	if status := end(); status != http.StatusNotFound {
+		t.Errorf("once more: %d", status)
+	}
+}
+
 // TestCheckOverWhenDraining: an open page /check does not hold a stop up.
 func TestCheckOverWhenDraining(t *testing.T) {
 	r := start(t, "drain_timeout", "1h")

@@ -257,7 +257,8 @@ func (d *Daemon) httpConfig(metrics prometheus.Gatherer) httpd.Config {
 		Log: d.log,
 	}
 	if d.config.Check.Enabled {
-		c.StartCheck, c.Check, c.CheckNeedsToken = d.startCheck, d.check, d.config.Signaling.Auth == authToken
+		c.StartCheck, c.Check, c.EndCheck = d.startCheck, d.check, d.checks.finish
+		c.CheckNeedsToken = d.config.Signaling.Auth == authToken
 	}
 	if d.certificate != nil {
 		c.Challenge = d.certificate.ChallengeHandler

@@ -98,6 +98,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{"check", "POST", openapitest.Public, "/api/v1/check", "", "", 200, `"listeners":[{"transport":"udp"`},
 		{"what came of a check", "GET", openapitest.Public, "/api/v1/check/" + check.ID, "", "", 200, `"heard":true`},
 		{"what came of no check", "GET", openapitest.Public, "/api/v1/check/x", "", "", 404, "no_such_check"},
+		{"end of a check", "DELETE", openapitest.Public, "/api/v1/check/" + check.ID, "", "", 204, ""},
 		{"TURN REST", "GET", openapitest.Public, "/turn?service=turn&key=" + key, "", "", 200, "uris"},
 		{"alive", "GET", openapitest.Public, "/healthz", "", "", 200, "ok"},
 		{"ready", "GET", openapitest.Public, "/readyz", "", "", 200, "ready"},

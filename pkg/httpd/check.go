@@ -95,6 +95,19 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	noSuchCheck(w)
+}
+
+// endCheck is for whoever began the check: nobody else knows the id.
+func (s *Server) endCheck(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.EndCheck == nil || !s.cfg.EndCheck(r.PathValue("id")) {
+		noSuchCheck(w)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func noSuchCheck(w http.ResponseWriter) {
 	writeProblem(w, http.StatusNotFound, "no_such_check", "There is no such check, or its time is over; POST /api/v1/check begins one.")
 }
 

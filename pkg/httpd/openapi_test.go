@@ -84,6 +84,7 @@ func apiConfig() Config {
 	}
 	cfg.CheckToken = testCheckToken
 	cfg.StartCheck = testStartCheck
+	cfg.EndCheck = func(id string) bool { return id == "c1" }
 	cfg.Check = func(id string) (any, bool) {
 		udp := map[string]any{"transport": "udp", "port": 3478, "heard": true, "first_ms": 0, "allocations": 1, "relayed": carried(),
 			"requests": []any{map[string]any{"method": "allocate", "code": 401, "count": 1}}}
@@ -173,6 +174,9 @@ var exchanges = []exchange{
 	{name: "check while draining", server: draining, method: "POST", path: "/api/v1/check", status: 503, code: "draining"},
 	{name: "what came of a check", path: "/api/v1/check/c1", status: 200},
 	{name: "what came of no check", path: "/api/v1/check/c2", status: 404, code: "no_such_check"},
+	{name: "end of a check", method: "DELETE", path: "/api/v1/check/c1", status: 204},
+	{name: "end of no check", method: "DELETE", path: "/api/v1/check/c2", status: 404, code: "no_such_check"},
+	{name: "end of a check where nobody may", server: bare, method: "DELETE", path: "/api/v1/check/c1", status: 404, code: "no_such_check"},
 	{name: "what came of a check where nobody may", server: bare, path: "/api/v1/check/c1", status: 404, code: "no_such_check"},
 	{name: "TURN REST", path: "/turn?service=turn&username=ann&key=" + testKey, status: 200},
 	{name: "TURN REST, other service", path: "/turn?service=x&key=" + testKey, status: 400, code: "bad_request"},

@@ -37,6 +37,7 @@ func (s *Server) publicRoutes() []route {
 		{"POST /api/v1/ice-servers", s.iceServers},
 		{"POST /api/v1/check", s.startCheck},
 		{"GET /api/v1/check/{id}", s.check},
+		{"DELETE /api/v1/check/{id}", s.endCheck},
 		{"GET /api/v1/openapi.json", s.document("openapi.json")},
 		{"GET /api/v1/protocol.schema.json", s.document("protocol.schema.json")},
 		{"GET /api/v1/protocol.md", s.document("protocol.md")},

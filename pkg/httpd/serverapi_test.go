@@ -29,6 +29,7 @@ func TestServerAPIPage(t *testing.T) {
 	cfg.Message = func(string, string, json.RawMessage) error { return nil }
 	report, _ := cfg.Check("c1")
 	cfg.Check = func(string) (any, bool) { return report, true }
+	cfg.EndCheck = func(string) bool { return true }
 	s, d := run(t, cfg), openAPI(t)
 	used := map[string]bool{}
 	last := shown{}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -194,5 +195,46 @@ func BenchmarkFirstFrame(b *testing.B) {
 			waiting.close()
 			report(b, times)
 		})
+	}
+}
+
+// BenchmarkSix measures a call of six people in one browser, who send and see each other: pictures per second of each of the others, how many lines
+// they have, and how long the page takes to do something, for as many seconds as -benchtime says.
+func BenchmarkSix(b *testing.B) {
+	const people = 6
+	d := harness.Start(b, "MAITRED_CHECK_PER_IP=1000")
+	server := maitredServer("six", d.Page("/r/six"))
+	server.inCall = `document.documentElement.dataset.phase === "call"`
+	chromium := startBrowser(b, headlessShell)
+	var tabs []*tab
+	for i := range people {
+		p := server.enter(chromium, fmt.Sprintf("person %d", i+1))
+		p.waitFor(30*time.Second, server.inCall)
+		tabs = append(tabs, p)
+	}
+	const others = `[...document.querySelectorAll(".tile[data-member]:not(.self) video")]`
+	for _, p := range tabs {
+		p.waitFor(60*time.Second, others+fmt.Sprintf(`.filter((it) => it.getVideoPlaybackQuality().totalVideoFrames > 0).length === %d`, people-1))
+	}
+	var rates, lines, answers []float64
+	for b.Loop() {
+		for _, p := range tabs {
+			value[bool](p, `(window.before = `+others+`.map((it) => [it, performance.now(), it.getVideoPlaybackQuality().totalVideoFrames])).length > 0`)
+		}
+		for _, p := range tabs {
+			p.waitFor(30*time.Second, `performance.now() - before[0][1] >= 1000`)
+			rates = append(rates, value[[]float64](p, `before.map(([it, since, frames]) => 1000 * (it.getVideoPlaybackQuality().totalVideoFrames - frames) / (performance.now() - since))`)...)
+			lines = append(lines, value[[]float64](p, `before.map(([it]) => it.videoHeight)`)...)
+			began := time.Now()
+			value[float64](p, `new Promise(requestAnimationFrame)`)
+			answers = append(answers, float64(time.Since(began).Milliseconds()))
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	for unit, values := range map[string][]float64{"frames/s": rates, "lines": lines, "ms-to-answer": answers} {
+		slices.Sort(values)
+		b.ReportMetric(values[len(values)/2], unit+"-median")
+		b.ReportMetric(values[0], unit+"-min")
+		b.ReportMetric(values[len(values)-1], unit+"-max")
 	}
 }

@@ -69,6 +69,7 @@ test('a check of the own server from its credential to the end', async () => {
   assert.equal(requests[0].init.method, 'POST');
   assert.ok(requests.every(({ init }) => init.headers.Authorization === 'Bearer token'));
   assert.ok(requests.length > 3 && requests.slice(1).every(({ path }) => path === '/api/v1/check/a%2Fb'));
+  assert.deepEqual(requests.map(({ init }) => init.method === 'DELETE').indexOf(true), requests.length - 1, 'it ends once, and last');
   assert.equal(ice.open, 0);
   assert.deepEqual(clock.pending, [], 'nobody asks the server any more');
 });
@@ -87,7 +88,7 @@ test('servers entered by hand are nothing that the own server is asked about', a
 
 for (const at of [5, 300, 4_000]) {
   test(`stopped after ${at} ms`, async () => {
-    const { clock, ice, check } = setUp();
+    const { clock, ice, check, requests } = setUp();
     const running = check.run();
     await settled();
     await clock.advance(at);
@@ -95,6 +96,7 @@ for (const at of [5, 300, 4_000]) {
     await running;
     assert.equal(check.phase, 'stopped');
     assert.equal(ice.open, 0);
+    assert.equal(requests.at(-1)?.init.method, 'DELETE');
     await clock.advance(3_000);
     assert.deepEqual(clock.pending, []);
   });

@@ -110,9 +110,20 @@ test('the server gives the ICE servers to check, and the token is shown to it', 
   const { asked, checked, options } = server(200, { id: '1', iceServers, ttl: 120 });
   const { signal } = new AbortController();
   assert.equal(await checkConnection(signal, { ...options, token: 'secret' }), RESULT);
-  assert.deepEqual(asked, [['/api/v1/check', 'POST', { Authorization: 'Bearer secret' }]]);
+  assert.deepEqual(asked, [['/api/v1/check', 'POST', { Authorization: 'Bearer secret' }], ['/api/v1/check/1', 'DELETE', undefined]]);
   assert.deepEqual(checked[0].iceServers, iceServers);
   assert.deepEqual(options.clock.pending, [], 'no timer is left');
+});
+
+test('a check that is given up, or fails, is ended, too', async () => {
+  const { asked, options } = server(200, { id: 'a/b', iceServers: [] });
+  const given = new AbortController();
+  assert.equal(await checkConnection(given.signal, { ...options, load: async () => {
+    given.abort();
+    return { quickCheck: async () => RESULT };
+  } }), null);
+  await assert.rejects(checkConnection(new AbortController().signal, { ...options, load: () => Promise.reject(new Error('no module')) }));
+  assert.deepEqual(asked.map(([path, method]) => `${method} ${path}`), ['POST /api/v1/check', 'DELETE /api/v1/check/a%2Fb', 'POST /api/v1/check', 'DELETE /api/v1/check/a%2Fb']);
 });
 
 for (const status of [401, 403, 404, 405, 429, 503]) {

@@ -90,18 +90,24 @@ export function verdictText(verdict) {
  * @returns {Promise<QuickResult | null>} null where the server offers no check: switched off, not for us, not again so soon
  */
 export async function checkConnection(signal, { fetch: ask, load, createConnection, clock, token }) {
-  const iceServers = await askForServers(signal, { ask, clock, token });
-  if (!iceServers || signal.aborted) return null;
-  const { quickCheck } = await load();
-  return signal.aborted ? null : quickCheck({ iceServers, createConnection, clock, signal });
+  const started = await askForCheck(signal, { ask, clock, token });
+  if (!started) return null;
+  try {
+    if (signal.aborted) return null;
+    const { quickCheck } = await load();
+    return signal.aborted ? null : await quickCheck({ iceServers: started.iceServers, createConnection, clock, signal });
+  } finally {
+    // What the browser has given up before it was there, the server would keep until the time of the check is over. Without an answer it does.
+    void ask(`/api/v1/check/${encodeURIComponent(started.id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
+  }
 }
 
 /**
  * @param {AbortSignal} signal
  * @param {{ask: typeof fetch, clock: Clock, token?: string}} options
- * @returns {Promise<RTCIceServer[] | null>}
+ * @returns {Promise<{id: string, iceServers: RTCIceServer[]} | null>}
  */
-async function askForServers(signal, { ask, clock, token }) {
+async function askForCheck(signal, { ask, clock, token }) {
   const limit = new AbortController();
   const abort = () => limit.abort();
   signal.addEventListener('abort', abort);
@@ -109,7 +115,10 @@ async function askForServers(signal, { ask, clock, token }) {
   try {
     const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
     const answer = await ask('/api/v1/check', { method: 'POST', headers, signal: limit.signal });
-    if (answer.ok) return (await answer.json()).iceServers ?? null;
+    if (answer.ok) {
+      const { id, iceServers } = await answer.json();
+      return iceServers ? { id: String(id), iceServers } : null;
+    }
     // 503 is the server's own word that it has no relay, or no time; what else is above 499 comes from something before it.
     if (answer.status >= 500 && answer.status !== 503) throw new Error(`the check was answered with status ${answer.status}`);
     return null;

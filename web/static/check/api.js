@@ -76,6 +76,14 @@ export class CheckAPI {
   }
 
   /**
+   * Ends a check. What the browser has given up the server would keep until its time is over.
+   * @param {string} id
+   */
+  async end(id) {
+    await this.#ask(`/api/v1/check/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true });
+  }
+
+  /**
    * @param {string} path
    * @param {RequestInit} init
    */

@@ -72,6 +72,12 @@ export class Check extends Emitter {
 
   /** Runs to the end; it never rejects. */
   async run() {
+    await this.#runAll();
+    // Without an answer it ends by itself.
+    if (this.#id) await this.#options.api?.end(this.#id).catch(() => {});
+  }
+
+  async #runAll() {
     try {
       await this.#start();
       await this.#gatherAll();
