@@ -46,7 +46,7 @@ bench: build ## the Go benchmarks (BENCHTIME=1s), and loads on relay and signali
 	./bin/maitred bench signaling --rooms 1 --members 16 --fan-out --messages 100
 	./bin/maitred bench signaling --flood 8
 
-page-speed: ## how soon the page is ready on a 4G line, and from the click on "join" to the first picture
+page-speed: ## how soon the page is ready on a 4G line, from "join" to the first picture, six people
 	test/scripts/page-speed.sh
 
 fuzz: ## every fuzz target for FUZZTIME=10s; "make test" runs their seeds

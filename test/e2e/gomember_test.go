@@ -107,8 +107,10 @@ func (p *tab) hearsTone() {
 // TestGoMember has a call between the page and the Go example, whoever comes first: sound both ways, pictures to the program, text, and in one of
 // them an ICE restart and a new connection that the page asks for.
 func TestGoMember(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for _, first := range []string{"page", "program"} {
 		t.Run(first+" first", func(t *testing.T) {
+			t.Parallel()
 			d := harness.Start(t)
 			b := startBrowser(t, headlessShell)
 			var ann *tab

@@ -108,6 +108,7 @@ func (c *cutter) connections() int {
 // TestReconnect cuts Ann's WebSocket in a call: media goes on, she comes back
 // as the same member, and the room works as before.
 func TestReconnect(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	d := harness.Start(t)
 	proxy := startCutter(t, d.Listening("http"))
 	b := startBrowser(t, headlessShell)
