@@ -34,8 +34,8 @@ const (
 // addresses where it has IPv4 and IPv6, so what carries none also counts once its sender has shown the username.
 type checks struct {
 	// fixed after construction
-	config     config.Check
-	begin, end func(c *check) // open and close what the relay has for a check
+	config           config.Check
+	begin, free, end func(c *check) // open what the relay has for a check, end its allocations, close everything
 
 	running  atomic.Int32 // how many there are, so that observe costs nothing while there is none
 	stopping chan struct{}
@@ -63,11 +63,10 @@ type check struct {
 	client netip.Addr
 	at     time.Time // when it began
 	ttl    time.Duration
-	over   chan struct{} // closed when its client has done with it
-	ended  chan struct{} // closed when the relay has
+	late   chan struct{} // has an element when something came of its credential after finish
 
 	// guarded by checks.mu
-	finished bool // over is closed
+	finished bool // its client has done with it
 	heard    map[turn.Listener]*heard
 	events   []checkEvent
 	proven   []netip.Addr // from which its credential was used
@@ -86,8 +85,8 @@ type answered struct {
 
 func (c *check) user() string { return checkUser + c.id }
 
-func newChecks(c config.Check, begin, end func(*check)) *checks {
-	return &checks{config: c, begin: begin, end: end, stopping: make(chan struct{}), byID: map[string]*check{},
+func newChecks(c config.Check, begin, free, end func(*check)) *checks {
+	return &checks{config: c, begin: begin, free: free, end: end, stopping: make(chan struct{}), byID: map[string]*check{},
 		byClient: map[netip.Addr][]*check{}, begun: map[netip.Addr][]time.Time{}}
 }
 
@@ -99,7 +98,7 @@ func (cs *checks) start(client netip.Addr, ttl time.Duration) (*check, error) {
 	if err := cs.refuseLocked(network, now); err != nil {
 		return nil, err
 	}
-	c := &check{id: rand.Text(), client: client, at: now, ttl: ttl, over: make(chan struct{}), ended: make(chan struct{}), heard: map[turn.Listener]*heard{}}
+	c := &check{id: rand.Text(), client: client, at: now, ttl: ttl, late: make(chan struct{}, 1), heard: map[turn.Listener]*heard{}}
 	cs.begun[network] = append(cs.begun[network], now)
 	cs.byID[c.id] = c
 	cs.byClient[client] = append(cs.byClient[client], c)
@@ -147,34 +146,38 @@ func (cs *checks) sweepLocked(now time.Time) {
 	})
 }
 
-// live ends the check when its client has done with it, its time is over, or the daemon stops.
+// live ends the check when its time is over, or the daemon stops.
 func (cs *checks) live(c *check) {
 	timer := time.NewTimer(time.Until(c.at.Add(c.ttl)))
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.over:
-	case <-cs.stopping:
+	for over := false; !over; {
+		select {
+		case <-c.late:
+			cs.free(c)
+		case <-timer.C:
+			over = true
+		case <-cs.stopping:
+			over = true
+		}
 	}
+	cs.end(c) // first: as long as its credential is good, mayReach knows the check
 	cs.forget(c)
-	cs.end(c)
-	close(c.ended)
 }
 
-// finish ends a check before its time, and returns when its allocations have ended. It reports false when there is none.
+// finish ends the allocations of a check, and those that its credential makes from now on as soon as they are there. The check keeps its place until its time
+// is over, so that whoever begins one after the other has no more than somebody who waits. It reports false when there is none.
 func (cs *checks) finish(id string) bool {
 	cs.mu.Lock()
 	c := cs.byID[id]
-	found := c != nil && !c.finished
-	if found {
+	if c != nil {
 		c.finished = true
-		close(c.over)
 	}
 	cs.mu.Unlock()
-	if found {
-		<-c.ended
+	if c == nil {
+		return false
 	}
-	return found
+	cs.free(c)
+	return true
 }
 
 func (cs *checks) forget(c *check) {
@@ -213,6 +216,7 @@ func (cs *checks) observe(e turn.Observed) {
 			cs.claimLocked(c, e.Client)
 			c.note(e, now)
 			c.prove(e)
+			c.refuseLate(e)
 		}
 		return
 	}
@@ -230,6 +234,17 @@ func (cs *checks) observe(e turn.Observed) {
 func (c *check) prove(e turn.Observed) {
 	if e.Code == 0 && len(c.proven) < maxProven && !slices.Contains(c.proven, e.Client.Addr()) {
 		c.proven = append(c.proven, e.Client.Addr())
+	}
+}
+
+// refuseLate has what the credential of a finished check got ended.
+func (c *check) refuseLate(e turn.Observed) {
+	if !c.finished || e.Code != 0 {
+		return
+	}
+	select {
+	case c.late <- struct{}{}:
+	default: // it is about to be
 	}
 }
 
@@ -386,8 +401,10 @@ func (d *Daemon) startCheck(client netip.Addr, host string, atMost time.Duration
 	return out, nil
 }
 
-// beginCheck and endCheck are what the relay has to do with a check.
+// beginCheck, freeCheck and endCheck are what the relay has to do with a check.
 func (d *Daemon) beginCheck(c *check) { d.turn.Keep(c.user()) }
+
+func (d *Daemon) freeCheck(c *check) { d.turn.EndUser(c.user()) }
 
 func (d *Daemon) endCheck(c *check) {
 	// The credential itself lasts until the end of a second.

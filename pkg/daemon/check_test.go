@@ -144,27 +144,34 @@ func TestCheckEnds(t *testing.T) {
 	}
 }
 
-// TestCheckEndsEarly: whoever has done with a check leaves nothing behind at the relay, not even what was asked for too late to be given up.
-func TestCheckEndsEarly(t *testing.T) {
-	r := start(t)
+// TestCheckFinished: whoever has done with a check has no allocations any more, and none that come too late to be given up. It is of no use to end
+// checks to begin more of them.
+func TestCheckFinished(t *testing.T) {
+	r := start(t, "check.per_ip", "2")
 	c, other := r.beginCheck(), r.beginCheck()
-	target := targets(c)[0]
+	target, kept := targets(c)[0], targets(other)[0]
 	hold(t, []string{target.URL}, target.Username, target.Password)
-	kept := targets(other)[0]
 	hold(t, []string{kept.URL}, kept.Username, kept.Password)
-	end := func() int {
+	finish := func() int {
 		status, _ := request(t, http.MethodDelete, r.page("/api/v1/check/"+c.ID), "", "")
 		return status
 	}
-	if status := end(); status != http.StatusNoContent {
-		t.Fatalf("answered with %d", status)
+	for range 2 {
+		if status := finish(); status != http.StatusNoContent {
+			t.Fatalf("answered with %d", status)
+		}
+		if n := r.allocations(); n != 1 {
+			t.Fatalf("%d allocations, want the other check's one", n)
+		}
 	}
-	if n := r.allocations(); n != 1 {
-		t.Errorf("%d allocations, want the other check's one", n)
+	hold(t, []string{target.URL}, target.Username, target.Password)
+	eventually(t, "only the other check's allocation is left", func() bool { return r.allocations() == 1 })
+	if status, body := request(t, http.MethodPost, r.page("/api/v1/check"), "", ""); status != http.StatusTooManyRequests {
+		t.Errorf("one more: %d %s", status, body)
 	}
-	wantRefused(t, []string{target.URL}, target.Username, target.Password)
-	if status := end(); status != http.StatusNotFound {
-		t.Errorf("once more: %d", status)
+	r.checks.stop()
+	if status := finish(); status != http.StatusNotFound {
+		t.Errorf("after its time: %d", status)
 	}
 }
 
@@ -214,7 +221,7 @@ func TestCheckNeedsToken(t *testing.T) {
 func fakeChecks(t *testing.T, c config.Check) (cs *checks, ended chan *check) {
 	t.Helper()
 	ended = make(chan *check, 100)
-	cs = newChecks(c, func(*check) {}, func(c *check) { ended <- c })
+	cs = newChecks(c, func(*check) {}, func(*check) {}, func(c *check) { ended <- c })
 	t.Cleanup(cs.stop)
 	return cs, ended
 }
@@ -269,10 +276,13 @@ func TestChecksAtOnce(t *testing.T) {
 	if got := []*check{<-ended, <-ended}; !slices.Contains(got, first) || !slices.Contains(got, second) {
 		t.Error("others have ended")
 	}
+	gone := func() bool { return cs.running.Load() == 0 }
+	eventually(t, "there is room again", gone)
 	mustStart(t, cs, "192.0.2.1")
 	<-ended
-	if cs.running.Load() != 0 || len(cs.byID) != 0 || len(cs.byClient) != 0 {
-		t.Errorf("%d are left: %v, %v", cs.running.Load(), cs.byID, cs.byClient)
+	eventually(t, "it is forgotten", gone)
+	if len(cs.byID) != 0 || len(cs.byClient) != 0 {
+		t.Errorf("left are %v, %v", cs.byID, cs.byClient)
 	}
 	cs.stop()
 	wantTooMany(t, cs, "192.0.2.1", "shutting down", 50*time.Millisecond)

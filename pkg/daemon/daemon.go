@@ -85,7 +85,7 @@ func New(c *config.Config, build Build, log *slog.Logger) (*Daemon, error) {
 	if d.sockets, err = ingress.Inherited(); err != nil {
 		return nil, err
 	}
-	d.checks = newChecks(c.Check, d.beginCheck, d.endCheck)
+	d.checks = newChecks(c.Check, d.beginCheck, d.freeCheck, d.endCheck)
 	if d.turn, err = turn.New(d.turnConfig()); err != nil {
 		return nil, errors.Join(err, d.sockets.Close())
 	}

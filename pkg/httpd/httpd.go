@@ -92,8 +92,8 @@ type Config struct {
 	CheckNeedsToken bool
 	// Check is what the server has seen of a check, shown as JSON.
 	Check func(id string) (report any, ok bool)
-	// EndCheck ends a check before its time and what the relay has for it; false
-	// when there is none.
+	// EndCheck ends the allocations of a check before its time; false when there is
+	// none.
 	EndCheck func(id string) bool
 
 	// Ready says what keeps the daemon from serving, nil when nothing does.

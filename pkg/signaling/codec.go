@@ -92,15 +92,20 @@ func decodeClient(raw []byte) (m ClientMessage, typ string, err error) {
 	return new(decoder).decode(raw)
 }
 
-// decoder decodes client messages one after the other. A message that it returns is good until the next, since that may have its memory.
+// decoder decodes one client message, which may be a part of it.
 type decoder struct {
 	fields    fields
 	signal    Signal
 	broadcast Broadcast
 }
 
-// decoders are for event loops; most of what they read needs no other memory than the text that goes on.
+// decoders are for event loops; most of what they read needs no other memory than the text that goes on. Each is empty.
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+func (d *decoder) release() {
+	*d = decoder{}
+	decoders.Put(d)
+}
 
 func (d *decoder) make(typ string, known clientType) ClientMessage {
 	switch typ {
@@ -114,7 +119,6 @@ func (d *decoder) make(typ string, known clientType) ClientMessage {
 
 // decode is decodeClient.
 func (d *decoder) decode(raw []byte) (m ClientMessage, typ string, err error) {
-	*d = decoder{}
 	f := &d.fields
 	valid := scan(f, raw)
 	if !valid {

@@ -176,7 +176,7 @@ func (c *conn) takeMessage(raw []byte) bool {
 		return false
 	}
 	d := decoders.Get().(*decoder)
-	defer decoders.Put(d)
+	defer d.release()
 	msg, name, err := d.decode(raw)
 	if err != nil {
 		return false

@@ -926,3 +926,47 @@ func TestResumeWaitsForTheOldConnection(t *testing.T) {
 	renewed.hear(&MemberJoined{Member: bob.self.Self}, &MemberLeft{Member: bob.id(), Reason: ReasonKicked})
 	g.closed = make(chan struct{}) // for those who go as the server stops
 }
+
+// TestInboxHasOneWriter: whoever is told that there is no more has seen everything that was pushed, and somebody else begins to write what comes
+// after that.
+func TestInboxHasOneWriter(t *testing.T) {
+	const pushers, each = 4, 500
+	w := &onlyWriter{inbox: newInbox(pushers*each, 1<<20)}
+	w.inbox.writer = w
+	var pushing sync.WaitGroup
+	for range pushers {
+		pushing.Go(func() {
+			for range each {
+				w.inbox.push([]byte("x"), false)
+			}
+		})
+	}
+	pushing.Wait()
+	w.writers.Wait()
+	if w.written != pushers*each || w.twice.Load() || w.inbox.writing {
+		t.Errorf("%d of %d messages were written, by two at once: %v, going on: %v", w.written, pushers*each, w.twice.Load(), w.inbox.writing)
+	}
+}
+
+// onlyWriter writes an inbox to nowhere, and notices when it does so twice at a time.
+type onlyWriter struct {
+	inbox   *inbox
+	writers sync.WaitGroup
+	busy    atomic.Bool
+	twice   atomic.Bool
+	written int // by one at a time
+}
+
+func (w *onlyWriter) startWriting() {
+	w.writers.Go(func() {
+		for more := true; more; {
+			if w.busy.Swap(true) {
+				w.twice.Store(true)
+			}
+			_, n, _ := w.inbox.next(nil)
+			w.written += n
+			w.busy.Store(false)
+			_, more = w.inbox.wrote(n)
+		}
+	})
+}

@@ -2,8 +2,8 @@ package signaling
 
 import "unicode/utf8"
 
-// scan takes a message apart in one pass, as split does, into f, which is empty before, and knows at the same time that it is valid: JSON (RFC 8259), UTF-8, and not too deep. It is for
-// the messages that nearly all are. Where it reports false, split and its checks find out what is wrong.
+// scan takes a message apart in one pass, as split does, into f, which is empty before, and knows at the same time that it is valid: JSON
+// (RFC 8259), UTF-8, and not too deep. It is for the messages that nearly all are. Where it reports false, split and its checks find out what is wrong.
 func scan(f *fields, raw []byte) bool {
 	b := skipSpace(raw)
 	if len(b) == 0 || b[0] != '{' {

@@ -56,9 +56,11 @@ func (c *conn) wrote(n int, err error) bool {
 	if errors.Is(err, errEnding) {
 		return false
 	}
+	if err != nil {
+		c.finish(causeLost) // first: another writer may begin when wrote has returned, and must not write behind half a frame
+	}
 	ask, more := c.member.inbox.wrote(n) // though it failed: some of it may have arrived, and nothing goes out twice
 	if err != nil {
-		c.finish(causeLost)
 		return false
 	}
 	if ask && !c.pinging.Load() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -134,6 +135,33 @@ func TestWatchClosed(t *testing.T) {
 	}
 	if _, err := ns.Watch(direct, nil, func(Batch) {}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("watching a closed connection: %v", err)
+	}
+}
+
+// TestWatchOfTheNext: to stop a watch whose connection has been closed leaves alone who watches the next file of that number.
+func TestWatchOfTheNext(t *testing.T) {
+	ns, err := NewLoops(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Wait()
+	a, _, direct := connected(t)
+	stop, err := ns.Watch(direct, nil, func(Batch) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watches := &ns.loops[0].watches
+	next := &watch{loop: ns.loops[0]}
+	watches.mu.Lock()
+	fd := int32(slices.IndexFunc(watches.byFD, func(by watchedBy) bool { return by.watch != nil }))
+	a.Close()
+	watches.set(fd, next, func(Batch) {})
+	watches.mu.Unlock()
+	stop()
+	watches.mu.Lock()
+	defer watches.mu.Unlock()
+	if watches.byFD[fd].watch != next {
+		t.Error("the next one is not watched any more")
 	}
 }
 

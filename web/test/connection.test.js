@@ -131,14 +131,14 @@ test('who offers begins with a small picture of the camera, and of nothing else'
   connection.addTransceiver({ kind: 'audio' }, { direction: 'sendrecv' });
   connection.addTransceiver(camera, { direction: 'sendrecv' });
   connection.addTransceiver({ kind: 'video' }, { direction: 'sendonly' });
-  assert.deepEqual(connection.added, [{ direction: 'sendrecv' }, { direction: 'sendrecv', sendEncodings: [{ scaleResolutionDownBy: 2 }] }, { direction: 'sendonly' }]);
+  assert.deepEqual(connection.added, [{ direction: 'sendrecv' }, { direction: 'sendrecv', sendEncodings: [{ scaleResolutionDownBy: 2, maxFramerate: 30 }] }, { direction: 'sendonly' }]);
 });
 
 test('who answers does so once, before the answer', async (t) => {
   const { connection } = offered(t);
   await connection.setRemoteDescription({ type: 'offer', sdp: '' });
   await connection.setRemoteDescription({ type: 'offer', sdp: '' });
-  assert.deepEqual(connection.set, [[1, [{ scaleResolutionDownBy: 2 }]]]);
+  assert.deepEqual(connection.set, [[1, [{ scaleResolutionDownBy: 2, maxFramerate: 30 }]]]);
 });
 
 test('a browser that lists no encodings yet, or does not want that, begins as it likes', async (t) => {
@@ -151,4 +151,12 @@ test('a browser that lists no encodings yet, or does not want that, begins as it
   another.refuses = true;
   await another.setRemoteDescription({ type: 'offer', sdp: '' });
   assert.equal(another.remoteDescription.type, 'offer');
+});
+
+test('a small camera is sent as it is', async (t) => {
+  const { camera, connection } = offered(t);
+  camera.getSettings = () => ({ width: 320, height: 240 });
+  connection.addTransceiver(camera, { direction: 'sendrecv' });
+  await connection.setRemoteDescription({ type: 'offer', sdp: '' });
+  assert.deepEqual([connection.added, connection.set], [[{ direction: 'sendrecv' }], []]);
 });

@@ -49,6 +49,7 @@ export class App {
   #phase = 'lobby';
   /** The call's modules, which the lobby does without. @type {Promise<typeof import('./call.js')> | null} */
   #call = null;
+  #rehearsed = false;
   /** Messages of the call that wait to be read. */
   #unread = 0;
 
@@ -147,7 +148,7 @@ export class App {
     this.#show('lobby', lobby);
     lobby.focus();
     // Whoever joins asks again, and is told.
-    whenIdle(() => void this.#loadCall().then((modules) => whenIdle(() => this.#view === lobby && this.#rehearse(modules)), () => {}));
+    whenIdle(() => void this.#loadCall().then((modules) => whenIdle(() => this.#rehearse(modules)), () => {}));
   }
 
   #makePrecheck() {
@@ -162,7 +163,9 @@ export class App {
 
   /** @param {typeof import('./call.js')} modules */
   #rehearse({ rehearse }) {
-    rehearse({ i18n: this.#i18n, media: this.#media, memory: this.#memory, toasts: this.#toasts });
+    if (this.#rehearsed || this.#phase !== 'lobby') return;
+    this.#rehearsed = true;
+    rehearse({ i18n: this.#i18n, memory: this.#memory });
   }
 
   /** A failure is not kept: the next one asks again. */

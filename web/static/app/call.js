@@ -11,6 +11,7 @@ import { text } from './i18n.js';
 import { icon } from './icons.js';
 import { confirmLeave } from './leave.js';
 import { setToggle, showCamera, showMicrophone } from './lobby.js';
+import { LocalMedia } from './media.js';
 import { Members } from './members.js';
 import { Panels } from './panels.js';
 import { Presence } from './presence.js';
@@ -22,7 +23,7 @@ import { makeTogether } from './together.js';
 import { Transfers } from './transfers.js';
 import { makeTrust } from './trust.js';
 import { Wake } from './wake.js';
-import { brand, button, copyLink, languageButton } from './widgets.js';
+import { Toasts, brand, button, copyLink, languageButton } from './widgets.js';
 
 export { connectionMaker } from './connection.js';
 export { Entrance } from './entrance.js';
@@ -32,8 +33,6 @@ export { Entrance } from './entrance.js';
 /** @typedef {import('../../sdk/maitred.js').Member} Member */
 /** @typedef {import('./i18n.js').I18n} I18n */
 /** @typedef {import('./i18n.js').Text} Text */
-/** @typedef {import('./media.js').LocalMedia} LocalMedia */
-/** @typedef {import('./widgets.js').Toasts} Toasts */
 /**
  * @typedef {object} CallOptions
  * @property {I18n} i18n
@@ -47,12 +46,13 @@ export { Entrance } from './entrance.js';
 
 /**
  * Builds a call that nobody is in, and takes it down again. Browsers compile what runs for the first time, and that is better done in the lobby than when
- * somebody waits for a picture.
- * @param {Pick<CallOptions, 'i18n' | 'media' | 'memory' | 'toasts'>} options
+ * somebody waits for a picture. It has no devices, and its toasts go nowhere.
+ * @param {Pick<CallOptions, 'i18n' | 'memory'>} options
  */
-export function rehearse(options) {
+export function rehearse({ i18n, memory }) {
   const room = Object.assign(new Room({ room: '', name: '' }), { self: { id: '', name: '', role: 'member', state: {} } });
-  new CallView({ ...options, room, roomName: '', link: '' }).close();
+  const toasts = new Toasts(i18n, h('div'));
+  new CallView({ i18n, memory, media: new LocalMedia(undefined), toasts, room, roomName: '', link: '' }).close();
 }
 
 const SELF = 'self';

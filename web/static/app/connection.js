@@ -67,8 +67,8 @@ export function connectionMaker(room, media) {
      * @param {RTCRtpTransceiverInit} [init]
      */
     addTransceiver(track, init) {
-      if (track !== media.cameraTrack) return super.addTransceiver(track, init);
-      return super.addTransceiver(track, { ...init, sendEncodings: [{ scaleResolutionDownBy: scale() }] });
+      if (track !== media.cameraTrack || scale() === 1) return super.addTransceiver(track, init);
+      return super.addTransceiver(track, { ...init, sendEncodings: [{ scaleResolutionDownBy: scale(), maxFramerate: plan().frameRate }] });
     }
 
     /** @param {RTCSessionDescriptionInit} description */
@@ -76,7 +76,8 @@ export function connectionMaker(room, media) {
       const first = !this.remoteDescription && type === 'offer';
       const bitrate = firstBitrate(peers(), plan().bitrate);
       await super.setRemoteDescription({ type, sdp: bitrate ? withFirstBitrate(sdp, bitrate) : sdp });
-      if (first) await beginSmall(this, scale());
+      // The answer need not wait for it.
+      if (first && scale() > 1) beginSmall(this, { scaleResolutionDownBy: scale(), maxFramerate: plan().frameRate });
     }
   }
   return (configuration) => new Connection(configuration);
@@ -85,13 +86,13 @@ export function connectionMaker(room, media) {
 /**
  * The offered video is what the camera will answer with.
  * @param {RTCPeerConnection} connection
- * @param {number} scale
+ * @param {RTCRtpEncodingParameters} as
  */
-async function beginSmall(connection, scale) {
+function beginSmall(connection, as) {
   const sender = connection.getTransceivers().find(({ receiver }) => receiver.track.kind === 'video')?.sender;
   const parameters = sender?.getParameters();
   // Some browsers list encodings only when all is negotiated: there the first picture is a whole one.
   if (!sender || !parameters?.encodings?.length) return;
-  for (const encoding of parameters.encodings) encoding.scaleResolutionDownBy = scale;
-  await sender.setParameters(parameters).catch((error) => console.warn('maitred: first picture', error));
+  for (const encoding of parameters.encodings) Object.assign(encoding, as);
+  sender.setParameters(parameters).catch((error) => console.warn('maitred: first picture', error));
 }
