@@ -1,6 +1,9 @@
 package signaling
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // scan takes a message apart in one pass, as split does, into f, which is empty before, and knows at the same time that it is valid: JSON
 // (RFC 8259), UTF-8, and not too deep. It is for the messages that nearly all are. Where it reports false, split and its checks find out what is wrong.
@@ -106,8 +109,11 @@ func scanWord(b []byte, word string) int {
 
 // scanString is the length of a string with its quotes.
 func scanString(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
 	ascii := true
-	for i := 1; i < len(b); i++ {
+	for i := 1 + countPlain(b[1:]); i < len(b); i++ {
 		switch c := b[i]; {
 		case c == '"':
 			if !ascii && !utf8.Valid(b[1:i]) {
@@ -120,6 +126,7 @@ func scanString(b []byte) int {
 				return 0
 			}
 			i += n
+			i += countPlain(b[i+1:])
 		case c < ' ':
 			return 0
 		case c >= utf8.RuneSelf:
@@ -127,6 +134,21 @@ func scanString(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// countPlain counts characters, eight at a time, that say nothing in a string but themselves. There may be more.
+func countPlain(b []byte) (n int) {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	hasZero := func(v uint64) uint64 { return (v - each) &^ v }
+	for ; len(b) >= 8; b = b[8:] {
+		v := binary.LittleEndian.Uint64(b)
+		below := (v - ' '*each) &^ v // a byte below a space has its highest bit in it
+		if (v|below|hasZero(v^'"'*each)|hasZero(v^'\\'*each))&high != 0 {
+			break
+		}
+		n += 8
+	}
+	return n
 }
 
 // scanEscape is the length of what stands behind a backslash.

@@ -45,6 +45,12 @@ func TestScan(t *testing.T) {
 		compareScan(t, []byte(strings.Repeat(`{"a":`, depth)+"1"+strings.Repeat("}", depth)))
 		compareScan(t, []byte(`{"a":`+strings.Repeat("[", depth-1)+strings.Repeat("]", depth-1)+"}"))
 	}
+	// What ends or spoils a string, at every place among characters that are looked at together.
+	for _, special := range []string{`"`, `\\`, `\"`, `\u00e4`, `\x`, "\x1f", "\x00", " ", "!", "#", "[", "]", "\x7f", "ä", "\xff", "🦦"} {
+		for before := range 18 {
+			compareScan(t, []byte(`{"a":"`+strings.Repeat("a", before)+special+strings.Repeat("z", 9)+`"}`))
+		}
+	}
 	for n := maxFields - 1; n <= maxFields+1; n++ {
 		compareScan(t, []byte(`{"a":1`+strings.Repeat(`,"b":2`, n-1)+"}"))
 	}
