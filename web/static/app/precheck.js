@@ -97,8 +97,9 @@ export async function checkConnection(signal, { fetch: ask, load, createConnecti
     const { quickCheck } = await load();
     return signal.aborted ? null : await quickCheck({ iceServers: started.iceServers, createConnection, clock, signal });
   } finally {
-    // What the browser has given up before it was there, the server would keep until the time of the check is over. Without an answer it does.
-    void ask(`/api/v1/check/${encodeURIComponent(started.id)}`, { method: 'DELETE', keepalive: true }).catch(() => {});
+    // What the browser has given up before it was there, the server would keep until the time of the check is over. Without an answer it does; and one
+    // that nobody reads is called off.
+    void ask(`/api/v1/check/${encodeURIComponent(started.id)}`, { method: 'DELETE', keepalive: true }).then((answer) => answer.text()).catch(() => {});
   }
 }
 

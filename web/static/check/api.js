@@ -80,7 +80,8 @@ export class CheckAPI {
    * @param {string} id
    */
   async end(id) {
-    await this.#ask(`/api/v1/check/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true });
+    const answer = await this.#ask(`/api/v1/check/${encodeURIComponent(id)}`, { method: 'DELETE', keepalive: true });
+    await answer.text(); // one that nobody reads is called off
   }
 
   /**
