@@ -16,19 +16,16 @@ func TestCheckPageBehindNAT(t *testing.T) {
 	command(t, table+" {}", "nft", "-f", "-")
 	t.Cleanup(func() { command(t, "delete "+table, "nft", "-f", "-") })
 	chromium, base := l.browse(d)
-	for _, tt := range []struct{ name, rule, kind string }{
-		{"keeps ports", "snat to " + outside, "same"},
-		{"new ports", "meta l4proto udp snat to " + outside + ":30000-50000 fully-random", "differs"},
-		{"no UDP", "meta l4proto udp drop", "blocked"},
+	from := fmt.Sprintf(`iifname "%s-*" `, l.name)
+	for _, tt := range []struct{ name, chains, kind string }{
+		// Both ways, or the kernel takes another port where the relay has spoken first.
+		{"keeps ports", "chain input {\ntype nat hook input priority 100;\n" + from + "snat to " + outside + "\n}\n" +
+			"chain output {\ntype nat hook output priority -100;\nip daddr " + outside + " dnat to " + l.address(0, 2) + "\n}\n", "same"},
+		{"new ports", "chain input {\ntype nat hook input priority 100;\n" + from + "meta l4proto udp snat to " + outside + ":30000-50000 fully-random\n}\n", "differs"},
+		{"no UDP", "chain input {\ntype filter hook input priority -10;\n" + from + "meta l4proto udp drop\n}\n", "blocked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			hook := "type nat hook input priority 100;"
-			if tt.kind == "blocked" {
-				hook = "type filter hook input priority -10;"
-			}
-			// What the kernel knows of connections before must not count.
-			rules := fmt.Sprintf("delete %s\n%s {\nchain input {\n%s\niifname \"%s-*\" %s\n}\n}\n", table, table, hook, l.name, tt.rule)
-			command(t, rules, "nft", "-f", "-")
+			command(t, fmt.Sprintf("delete %s\n%s {\n%s}\n", table, table, tt.chains), "nft", "-f", "-")
 			page := chromium.open("check "+tt.name, base+"/check")
 			page.t = t
 			page.waitFor(60*time.Second, `["none", "same", "differs", "some", "blocked"].includes(document.querySelector("#nat").dataset.kind)`)
