@@ -169,15 +169,15 @@ func (cs *checks) live(c *check) {
 func (cs *checks) finish(id string) bool {
 	cs.mu.Lock()
 	c := cs.byID[id]
-	if c != nil {
+	first := c != nil && !c.finished
+	if first {
 		c.finished = true
 	}
 	cs.mu.Unlock()
-	if c == nil {
-		return false
+	if first { // once: it goes through all allocations that there are, and what comes later is live's
+		cs.free(c)
 	}
-	cs.free(c)
-	return true
+	return c != nil
 }
 
 func (cs *checks) forget(c *check) {
