@@ -1,5 +1,5 @@
 // @ts-check
-import { join } from '../../sdk/maitred.js';
+import { PROTOCOL, join } from '../../sdk/maitred.js';
 import { systemClock } from './clock.js';
 import { explainCause } from './errors.js';
 import { text } from './i18n.js';
@@ -8,6 +8,7 @@ import { isRoomName, memberName, roomOfPath, tokenOfHash } from './names.js';
 import { EndPage, JoiningPage, PasswordPage } from './pages.js';
 import { Precheck, checkConnection, whenIdle } from './precheck.js';
 import { Reach, serverAnswers } from './reach.js';
+import { SocketAhead } from './socketahead.js';
 import { Toasts } from './widgets.js';
 
 /** @typedef {import('../../sdk/maitred.js').Room} Room */
@@ -50,6 +51,7 @@ export class App {
   /** The call's modules, which the lobby does without. @type {Promise<typeof import('./call.js')> | null} */
   #call = null;
   #rehearsed = false;
+  #ahead = new SocketAhead((...address) => new WebSocket(...address), systemClock);
   /** Messages of the call that wait to be read. */
   #unread = 0;
 
@@ -145,6 +147,7 @@ export class App {
       this.#memory.name = wish.name;
       void this.#join(wish);
     });
+    lobby.on('near', () => this.#ahead.open(`${location.origin.replace(/^http/, 'ws')}/ws`, PROTOCOL));
     this.#show('lobby', lobby);
     lobby.focus();
     // Whoever joins asks again, and is told.
@@ -165,7 +168,7 @@ export class App {
   #rehearse({ rehearse }) {
     if (this.#rehearsed || this.#phase !== 'lobby') return;
     this.#rehearsed = true;
-    rehearse({ i18n: this.#i18n, memory: this.#memory });
+    void rehearse({ i18n: this.#i18n, memory: this.#memory });
   }
 
   /** A failure is not kept: the next one asks again. */
@@ -195,6 +198,7 @@ export class App {
       room = await join({
         room: wish.room, name: wish.name || this.#i18n.t('lobby.guest'), token: key?.token, password: key?.password,
         stream: new MediaStream([audioTrack, videoTrack].filter((track) => track !== null)), relayOnly: wish.relay, signal,
+        createSocket: (...address) => this.#ahead.take(...address),
         createConnection: call.connectionMaker(() => this.#room, this.#media),
         on: { state: (change) => this.#view === joining && this.#showJoining(joining, reach, change) },
       });
@@ -231,16 +235,18 @@ export class App {
     this.#shareMedia();
     const entrance = new modules.Entrance(room, systemClock);
     await entrance.answered();
-    if (this.#room === room) this.#showCall(modules, room, wish);
+    if (this.#room === room) await this.#showCall(modules, wish, entrance);
     entrance.finish();
   }
 
   /**
+   * First what is needed to see the others, then the rest.
    * @param {typeof import('./call.js')} modules
-   * @param {Room} room
    * @param {Wish} wish
+   * @param {import('./call.js').Entrance} entrance
    */
-  #showCall({ CallView }, room, wish) {
+  async #showCall({ CallView }, wish, { tracks, urgent }) {
+    const room = /** @type {Room} */ (this.#room);
     const call = new CallView({
       i18n: this.#i18n, media: this.#media, memory: this.#memory, room, toasts: this.#toasts, roomName: wish.room, link: this.#linkTo(wish.room),
     });
@@ -254,8 +260,11 @@ export class App {
       this.#goTo(wish);
     });
     this.#rememberSeat(wish);
-    this.#show('call', call);
-    document.title = this.#title();
+    this.#show('joining', call);
+    call.receive(tracks);
+    await Promise.race([call.pictured(), urgent]);
+    await call.furnish(() => Promise.race([nextTask(), urgent]));
+    if (this.#view === call) this.#setPhase('call');
   }
 
   /** @param {Wish} wish */
@@ -387,6 +396,11 @@ export class App {
     if (this.#phase === 'call' && /** @type {CallView} */ (view).shortcut(key)) event.preventDefault();
     else if (view instanceof Lobby && (key === 'm' || key === 'v')) view.toggle(key === 'm' ? 'mute' : 'camera');
   }
+}
+
+/** @returns {Promise<void>} */
+function nextTask() {
+  return new Promise((resolve) => systemClock.after(0, resolve));
 }
 
 /** @param {EventTarget | null} target */

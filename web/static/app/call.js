@@ -49,10 +49,12 @@ export { Entrance } from './entrance.js';
  * somebody waits for a picture. It has no devices, and its toasts go nowhere.
  * @param {Pick<CallOptions, 'i18n' | 'memory'>} options
  */
-export function rehearse({ i18n, memory }) {
+export async function rehearse({ i18n, memory }) {
   const room = Object.assign(new Room({ room: '', name: '' }), { self: { id: '', name: '', role: 'member', state: {} } });
   const toasts = new Toasts(i18n, h('div'));
-  new CallView({ i18n, memory, media: new LocalMedia(undefined), toasts, room, roomName: '', link: '' }).close();
+  const call = new CallView({ i18n, memory, media: new LocalMedia(undefined), toasts, room, roomName: '', link: '' });
+  await call.furnish(async () => {});
+  call.close();
 }
 
 const SELF = 'self';
@@ -78,7 +80,7 @@ export class CallView extends Emitter {
   #layer = h('div', { class: 'layer' });
   #chatActions = h('div', { class: 'chat-actions' });
   /** @type {Feature[]} */
-  #features;
+  #features = [];
   /** @type {Transfers | null} */
   #transfers = null;
   /** @type {import('./dialog.js').Dialog | null} */
@@ -90,6 +92,7 @@ export class CallView extends Emitter {
   #cleanup = [];
   #lastProblem = '';
   #lost = false;
+  #closed = false;
 
   #people = h('span', { class: 'people' });
   #peopleCount = h('span');
@@ -119,7 +122,6 @@ export class CallView extends Emitter {
     this.#self = new Tile(i18n, /** @type {Member} */ (room.self), true);
     this.element = this.#build();
     this.#grid.add(SELF, this.#self);
-    this.#features = this.#makeFeatures();
     this.#members = new Members({ i18n, room, toasts, grid: this.#grid });
     this.#outage = new Outage({ probe: serverAnswers, online: () => navigator.onLine, network: window, say: (words) => this.#showOutage(words) });
     this.#listen();
@@ -127,7 +129,31 @@ export class CallView extends Emitter {
     this.#showCount(room.members.size + 1);
   }
 
+  /** Shows what had arrived before. @param {import('../../sdk/maitred.js').RoomEvents['track'][]} tracks */
+  receive(tracks) {
+    for (const arrival of tracks) this.#members.receive(arrival);
+  }
+
+  /** @returns {Promise<void>} when the others are seen, or that takes too long */
+  pictured() {
+    return this.#members.pictured();
+  }
+
+  /**
+   * Adds all that a first picture does without.
+   * @param {() => Promise<void>} pause between two things, for what else there is to do
+   */
+  async furnish(pause) {
+    if (this.#closed) return;
+    for (const feature of this.#makeFeatures()) {
+      this.#features.push(feature);
+      await pause();
+      if (this.#closed) return;
+    }
+  }
+
   close() {
+    this.#closed = true;
     for (const undo of this.#cleanup) undo();
     this.#leaving?.close();
     for (const feature of this.#features) feature.close();
@@ -147,7 +173,8 @@ export class CallView extends Emitter {
     return !!run;
   }
 
-  #makeFeatures() {
+  /** @returns {Generator<Feature, void>} */
+  *#makeFeatures() {
     const { i18n, media, memory, room, toasts, roomName, link } = this.#options;
     /** @type {CallContext} */
     const context = {
@@ -155,15 +182,16 @@ export class CallView extends Emitter {
       presence: this.#presence, bar: this.#bar, panels: this.#panels, grid: this.#grid, layer: this.#layer, shortcuts: this.#shortcuts,
       chatActions: this.#chatActions, unread: (count) => this.emit('unread', { count }),
     };
-    const { hands, features } = makeTogether(context);
-    const stage = new StageView(context, hands, () => this.#leave());
+    const hands = yield* makeTogether(context);
+    yield new StageView(context, hands, () => this.#leave());
     const transfers = new Transfers(context);
     this.#transfers = transfers;
     this.#chatActions.append(transfers.button);
-    return [
-      ...features, stage, transfers, new DeviceSettings(context), ...makeTrust(context),
-      new Bandwidth(context), new Wake({ room, clock: systemClock, page: document, lock: navigator.wakeLock }),
-    ];
+    yield transfers;
+    yield new DeviceSettings(context);
+    yield* makeTrust(context);
+    yield new Bandwidth(context);
+    yield new Wake({ room, clock: systemClock, page: document, lock: navigator.wakeLock });
   }
 
   // Building

@@ -2,16 +2,21 @@
 
 /** @typedef {import('../../sdk/maitred.js').Clock} Clock */
 /** @typedef {import('../../sdk/maitred.js').Room} Room */
+/** @typedef {import('../../sdk/maitred.js').RoomEvents} RoomEvents */
 
 /** In milliseconds: for no answer does one wait longer to see the call. On a slow network it is built while the answers are under way. */
 const PATIENCE = 100;
 
 /** What the call listens to and cannot ask the room for afterwards. */
 const HELD = /** @type {const} */ (['status', 'track', 'data', 'channel', 'signal', 'broadcast', 'server-message', 'relay', 'draining', 'error']);
+/** What can wait for a picture. A channel cannot: what comes over it next is for whoever listens by then. */
+const PATIENT = new Set(['status', 'track', 'data']);
+/** So much of it: more would be somebody who floods. */
+const MOST_HELD = 256;
 
 /**
- * The first moments in a room. To build the call keeps the page busy for longer than to connect to the others, on whom their pictures wait: offers,
- * answers and candidates go first. What is heard meanwhile ends the waiting, unless it is part of connecting, and is told again to the call.
+ * The first moments in a room. To build the call keeps the page busy for longer than to connect to the others, on whom their pictures wait. What is heard
+ * meanwhile is told again when all of the call listens.
  */
 export class Entrance {
   #room;
@@ -19,9 +24,13 @@ export class Entrance {
   #over = new AbortController();
   /** @type {(() => void)[]} */
   #undo;
-  /** @type {(() => void)[]} */
+  /** @type {{type: keyof RoomEvents, detail: any}[]} */
   #held = [];
-  #proceed = () => {};
+  #hurry = () => {};
+  /** Resolves when something is heard that cannot wait. @type {Promise<void>} */
+  urgent = new Promise((resolve) => {
+    this.#hurry = resolve;
+  });
 
   /**
    * @param {Pick<Room, 'on' | 'emit' | 'peers'>} room that was joined in this task
@@ -31,17 +40,22 @@ export class Entrance {
     this.#room = room;
     this.#clock = clock;
     this.#undo = HELD.map((type) => room.on(type, (/** @type {any} */ detail) => {
-      this.#held.push(() => room.emit(type, detail));
-      if (type !== 'track' && type !== 'status') this.#proceed();
+      this.#held.push({ type, detail });
+      if (!PATIENT.has(type) || this.#held.length >= MOST_HELD) this.#hurry();
     }));
   }
 
-  /** @returns {Promise<void>} when all who are here have answered */
+  /** What has arrived so far. @returns {RoomEvents['track'][]} */
+  get tracks() {
+    return this.#held.filter(({ type }) => type === 'track').map(({ detail }) => detail);
+  }
+
+  /** @returns {Promise<void>} when all who are here have answered, it takes too long, or something is urgent */
   answered() {
     const { signal } = this.#over;
     const left = new Set([...this.#room.peers.values()].map(({ connection }) => connection));
     return new Promise((resolve) => {
-      this.#proceed = resolve;
+      void this.urgent.then(resolve);
       if (left.size === 0) resolve();
       for (const connection of left) {
         connection.addEventListener('signalingstatechange', () => {
@@ -55,10 +69,10 @@ export class Entrance {
     });
   }
 
-  /** The call listens now. */
+  /** All of the call listens now. */
   finish() {
     this.#over.abort();
     for (const undo of this.#undo) undo();
-    for (const tell of this.#held.splice(0)) tell();
+    for (const { type, detail } of this.#held.splice(0)) this.#room.emit(type, detail);
   }
 }

@@ -30,7 +30,9 @@ export class Grid extends Emitter {
   #out = new Set();
   /** How often somebody has come or gone in the last two frames. */
   #changes = 0;
-  #observer = new ResizeObserver(() => this.layout());
+  /** What has changed is laid out at the end of the task, once. */
+  #due = false;
+  #observer = new ResizeObserver(() => this.#layOut());
   #inner = h('div', { class: 'grid-inner' });
   #scroller = h('div', { class: 'grid-scroller' }, this.#inner);
   element = h('section', { class: 'grid' }, this.#scroller);
@@ -115,6 +117,19 @@ export class Grid extends Emitter {
   }
 
   layout() {
+    if (this.#due) return;
+    this.#due = true;
+    queueMicrotask(() => this.#due && this.#layOut());
+  }
+
+  close() {
+    this.#due = false;
+    this.#observer.disconnect();
+    for (const frame of this.frames.values()) frame.close();
+  }
+
+  #layOut() {
+    this.#due = false;
     const frames = [...this.frames].filter(([, frame]) => !this.#out.has(frame));
     const stage = frames.findIndex(([key]) => key === this.#stage);
     const { clientWidth, clientHeight } = this.element;
@@ -131,11 +146,6 @@ export class Grid extends Emitter {
     boxes.forEach((box, index) => frames[index][1].place(box, scrolls && index === stage));
     this.#scroller.dataset.layout = stage < 0 ? 'grid' : 'stage';
     this.emit('layout', {});
-  }
-
-  close() {
-    this.#observer.disconnect();
-    for (const frame of this.frames.values()) frame.close();
   }
 
   /**

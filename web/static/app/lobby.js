@@ -35,7 +35,8 @@ const METER_BARS = 5;
 
 /**
  * The page before the call: how one looks, who one is, where to go.
- * @extends {Emitter<{join: {room: string, name: string, relay: boolean}}>}
+ * `near`: the pointer, or a finger, is on the button that joins.
+ * @extends {Emitter<{join: {room: string, name: string, relay: boolean}, near: {}}>}
  */
 export class Lobby extends Emitter {
   #options;
@@ -165,6 +166,7 @@ export class Lobby extends Emitter {
     this.#roomChanged();
     const join = h('button', { id: 'join', class: 'button primary', type: 'submit' }, i18n.label('lobby.join'));
     join.addEventListener('focus-wanted', () => join.focus());
+    for (const sign of ['pointerenter', 'pointerdown']) join.addEventListener(sign, () => this.emit('near', {}));
     return h('form', { class: 'card', novalidate: true, onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
       i18n.put(h('h1'), text(invited ? 'lobby.invited' : 'lobby.title')),
       i18n.put(h('p', { class: 'lead' }), text(invited ? 'lobby.invitedLead' : 'lobby.lead')),

@@ -12,6 +12,8 @@ import { ScreenTile, Tile } from './tiles.js';
 /** @typedef {import('../../sdk/maitred.js').Peer} Peer */
 /** @typedef {import('./context.js').CallContext} CallContext */
 
+/** In milliseconds: for no picture does one wait longer. */
+const PATIENCE = 300;
 /** Somebody's screen is told of once in ten seconds, however often it is shared and not. */
 const TELL_LIMIT = { burst: 1, rate: 0.1 };
 
@@ -23,8 +25,15 @@ export class Members extends Emitter {
   #context;
   /** @type {Map<string, ArrivedTracks>} */
   #arrived = new Map();
+  /**
+   * Those who have come and are shown when their picture begins to arrive, or after a while without one: to show them takes what the browser needs to connect to them.
+   * With how to stop waiting. @type {Map<string, () => void>}
+   */
+  #coming = new Map();
   /** Those who were here before us are no news. */
   #settled = false;
+  #clock;
+  #makeTile;
   /** @type {(() => void)[]} */
   #undo;
   #retries;
@@ -33,10 +42,13 @@ export class Members extends Emitter {
   /**
    * @param {Pick<CallContext, 'i18n' | 'room' | 'grid' | 'toasts'>} context
    * @param {import('../../sdk/maitred.js').Clock} [clock]
+   * @param {(member: Member) => Tile} [makeTile]
    */
-  constructor(context, clock = systemClock) {
+  constructor(context, clock = systemClock, makeTile = (member) => new Tile(context.i18n, member, false)) {
     super();
     this.#context = context;
+    this.#clock = clock;
+    this.#makeTile = makeTile;
     this.#tellings = new Buckets(clock, TELL_LIMIT);
     const { room } = context;
     this.#undo = [
@@ -44,7 +56,7 @@ export class Members extends Emitter {
       room.on('member-joined', ({ member, peer }) => this.#add(member, peer)),
       room.on('member-updated', ({ member }) => this.#update(member)),
       room.on('member-left', ({ member, reason }) => this.#remove(member, reason)),
-      room.on('track', ({ peer, track, stream }) => this.#receiveTrack(peer, track, stream)),
+      room.on('track', (arrival) => this.receive(arrival)),
       room.on('status', ({ peer }) => this.#showConnection(peer)),
     ];
     for (const peer of room.peers.values()) this.#add(peer.member, peer);
@@ -55,7 +67,19 @@ export class Members extends Emitter {
 
   close() {
     this.#retries.close();
-    for (const undo of this.#undo) undo();
+    for (const undo of [...this.#undo, ...this.#coming.values()]) undo();
+  }
+
+  /** @returns {Promise<void>} when a picture is seen of everybody who sends one, or it takes too long */
+  pictured() {
+    const tiles = [...this.#context.room.peers.keys()].map((id) => this.#context.grid.tiles.get(id)).filter((tile) => tile?.state.video !== false);
+    return new Promise((resolve) => {
+      const cancel = this.#clock.after(PATIENCE, resolve);
+      void Promise.all(tiles.map((tile) => tile?.pictured())).then(() => {
+        cancel();
+        resolve();
+      });
+    });
   }
 
   /** Those whom a new seat meets are announced in the same task. */
@@ -71,15 +95,33 @@ export class Members extends Emitter {
    * @param {Peer} peer
    */
   #add(member, peer) {
-    const { i18n, room, grid, toasts } = this.#context;
-    const tile = new Tile(i18n, member, false);
+    this.#arrived.set(member.id, new ArrivedTracks());
+    peer.on('error', ({ error }) => console.warn('maitred: peer', member.id, error));
+    if (this.#settled) this.#coming.set(member.id, this.#clock.after(PATIENCE, () => this.#welcome(peer)));
+    else this.#seat(peer);
+  }
+
+  /** @param {Peer} peer */
+  #welcome(peer) {
+    const { id } = peer.member;
+    const stopWaiting = this.#coming.get(id);
+    if (!stopWaiting || this.#context.room.peers.get(id) !== peer) return;
+    stopWaiting();
+    this.#coming.delete(id);
+    this.#seat(peer);
+    this.#sort(peer.member);
+    this.#context.toasts.show(text('call.joined', { name: peer.member.name }));
+  }
+
+  /** @param {Peer} peer */
+  #seat(peer) {
+    const { room, grid } = this.#context;
+    const { member } = peer;
+    const tile = this.#makeTile(member);
     tile.on('retry', () => void room.restart(member, { manual: true }));
     tile.on('blocked', () => this.emit('blocked', {}));
-    peer.on('error', ({ error }) => console.warn('maitred: peer', member.id, error));
-    this.#arrived.set(member.id, new ArrivedTracks());
     grid.add(member.id, tile);
     this.#showConnection(peer);
-    if (this.#settled) toasts.show(text('call.joined', { name: member.name }));
     this.#count();
   }
 
@@ -102,12 +144,15 @@ export class Members extends Emitter {
    */
   #remove(member, reason) {
     const { room, grid, toasts } = this.#context;
+    const unseen = this.#coming.get(member.id);
+    unseen?.();
+    this.#coming.delete(member.id);
     this.#arrived.delete(member.id);
     this.#tellings.delete(member.id);
     grid.remove(screenKey(member));
     grid.remove(member.id);
     // After a lost seat everybody is met anew, and when the call is over it is oneself who leaves.
-    if (reason !== 'reconnected' && room.state !== 'closed') {
+    if (reason !== 'reconnected' && room.state !== 'closed' && !unseen) {
       toasts.show(text(reason === 'timeout' ? 'call.timedOut' : 'call.left', { name: member.name }));
     }
     this.#count();
@@ -117,12 +162,8 @@ export class Members extends Emitter {
     this.emit('count', { count: this.#context.room.members.size + 1 });
   }
 
-  /**
-   * @param {Peer} peer
-   * @param {MediaStreamTrack} track
-   * @param {MediaStream} stream
-   */
-  #receiveTrack(peer, track, stream) {
+  /** Shows what has arrived; for a second time it changes nothing. @param {import('../../sdk/maitred.js').RoomEvents['track']} arrival */
+  receive({ peer, track, stream }) {
     const { member, connection } = peer;
     const arrived = this.#arrived.get(member.id);
     arrived?.add({ connection, track, stream: stream.id });
@@ -130,12 +171,14 @@ export class Members extends Emitter {
       arrived?.remove(track);
       if (arrived && this.#arrived.get(member.id) === arrived) this.#sort(peer.member);
     }, { once: true });
+    if (track.kind === 'video') track.addEventListener('unmute', () => this.#welcome(peer), { once: true });
     this.#sort(member);
   }
 
   /** Brings what has arrived to the tiles that it belongs to. @param {Member} member */
   #sort(member) {
     const { i18n, grid } = this.#context;
+    if (this.#coming.has(member.id)) return;
     const { person, screen } = this.#arrived.get(member.id)?.sort(readState(member.state).screenStream) ?? { person: [], screen: [] };
     grid.tiles.get(member.id)?.setTracks(person);
     const key = screenKey(member);

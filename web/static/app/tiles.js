@@ -134,6 +134,15 @@ export class Frame extends Emitter {
     if (tracks.length > 0) this.play();
   }
 
+  /** @returns {Promise<void>} when the next picture is seen */
+  pictured() {
+    const { video } = this;
+    return new Promise((resolve) => {
+      if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(() => resolve());
+      else video.addEventListener('loadeddata', () => resolve(), { once: true });
+    });
+  }
+
   /** Browsers refuse sound until the person has touched the page. */
   play() {
     this.video.play().catch((error) => {

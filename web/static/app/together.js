@@ -10,14 +10,17 @@ import { ReactionsFeature } from './reactions.js';
 /**
  * What people in a call do together.
  * @param {import('./context.js').CallContext} context
- * @returns {{features: import('./context.js').Feature[], hands: import('./hands.js').Hands}} `hands`: whose hand is up, for whoever shows it
+ * @returns {Generator<import('./context.js').Feature, import('./hands.js').Hands>} one by one, and in the end whose hand is up, for whoever shows it
  */
-export function makeTogether(context) {
+export function* makeTogether(context) {
   const hand = new HandsFeature(context);
   const { hands } = hand;
-  const features = [
-    new Knocks(context), new ChatFeature(context), hand, new PeopleFeature(context, hands), new ReactionsFeature(context), new ModerationFeature(context),
-    new KeypadFeature(context),
-  ];
-  return { features, hands };
+  yield hand;
+  yield new Knocks(context);
+  yield new ChatFeature(context);
+  yield new PeopleFeature(context, hands);
+  yield new ReactionsFeature(context);
+  yield new ModerationFeature(context);
+  yield new KeypadFeature(context);
+  return hands;
 }

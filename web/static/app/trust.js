@@ -6,9 +6,11 @@ import { SafetyFeature } from './safety.js';
 /**
  * What tells whom one talks to, and how it gets there.
  * @param {import('./context.js').CallContext} context
- * @returns {import('./context.js').Feature[]}
+ * @returns {Generator<import('./context.js').Feature, void>} one by one
  */
-export function makeTrust(context) {
+export function* makeTrust(context) {
   const paths = new PathsFeature(context);
-  return [paths, new SafetyFeature(context), new NumbersFeature(context, (peer) => paths.routeOf(peer))];
+  yield paths;
+  yield new SafetyFeature(context);
+  yield new NumbersFeature(context, (peer) => paths.routeOf(peer));
 }
