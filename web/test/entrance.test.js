@@ -59,18 +59,19 @@ test('an answer that does not come is not waited for', async () => {
   assert.ok(passed());
 });
 
-test('what is heard meanwhile is told again, once', async () => {
+test('what is heard meanwhile is told when all listen, once and in order', async () => {
   const { clock, room, entrance, passed } = enter('Ann');
   const ann = room.peer('Ann');
   room.emit('status', /** @type {any} */ ({ peer: ann, status: 'connecting' }));
   room.emit('track', /** @type {any} */ ({ peer: ann }));
+  /** @type {any[]} */
+  const told = [];
+  room.on('data', ({ member, data }) => told.push([member.name, data.text]));
   room.hear('Ann', { type: 'chat', text: 'hello' });
   await settled();
   assert.deepEqual(entrance.tracks, [{ peer: ann }]);
   assert.equal(passed(), false, 'all this can wait');
-  /** @type {any[]} */
-  const told = [];
-  room.on('data', ({ member, data }) => told.push([member.name, data.text]));
+  assert.equal(told.length, 0, 'whoever listens already hears it with the others');
   for (const type of /** @type {const} */ (['status', 'track'])) room.on(type, () => told.push(type));
   entrance.finish();
   room.hear('Ann', { type: 'chat', text: 'again' });
@@ -92,7 +93,21 @@ test('what cannot wait ends all waiting in its own task', async () => {
   entrance.finish();
 });
 
-test('nobody fills the memory meanwhile', async () => {
+test('connecting goes on meanwhile, and what became of somebody who has come anew is not told', () => {
+  const { room, entrance } = enter('Ann', 'Bob');
+  /** @type {string[]} */
+  const told = [];
+  room.on('status', ({ member, status }) => told.push(`${member.name} ${status}`));
+  room.become('Ann', 'connected');
+  room.become('Bob', 'connected');
+  assert.deepEqual(told.splice(0), ['Ann connected', 'Bob connected']);
+  room.leave('Ann', 'reconnected');
+  room.join('Ann');
+  entrance.finish();
+  assert.deepEqual(told, ['Bob connected']);
+});
+
+test('more than so much is not waited with', async () => {
   const { room, entrance, passed } = enter('Ann');
   for (let i = 0; i < 255; i++) room.hear('Ann', { type: 'chat', text: 'x' });
   await settled();

@@ -86,7 +86,7 @@ function enter(...names) {
 }
 
 /** @param {string} stream */
-const camera = (stream) => ({ track: Object.assign(new EventTarget(), { kind: 'video', id: stream, readyState: 'live' }), stream: { id: stream } });
+const camera = (stream) => ({ track: Object.assign(new EventTarget(), { kind: 'video', id: stream, readyState: 'live', muted: true }), stream: { id: stream } });
 
 test('whoever comes is shown when the picture begins to arrive', async () => {
   const { room, clock, told, members, tiles, come } = enter('Ann');
@@ -108,14 +108,25 @@ test('whoever comes is shown when the picture begins to arrive', async () => {
   members.close();
 });
 
+test('a picture that is there already is not waited for, one that is over is not shown', () => {
+  const { room, members, tiles, come } = enter('Ann');
+  const { track, stream } = camera('cam');
+  room.emit('track', /** @type {any} */ ({ peer: come('Bob', { screen: true }), track: Object.assign(track, { muted: false }), stream }));
+  assert.ok(tiles.has('Bob'));
+  const over = camera('old');
+  room.emit('track', /** @type {any} */ ({ peer: room.peer('Ann'), ...over, track: Object.assign(over.track, { readyState: 'ended' }) }));
+  assert.deepEqual(tiles.get('Ann')?.tracks, []);
+  members.close();
+});
+
 test('nobody waits long to be seen without a picture', async () => {
   const { clock, told, members, tiles, come } = enter();
-  come('Bob');
+  come('Bob', { screen: true });
   await clock.advance(299);
   assert.deepEqual(told, []);
   await clock.advance(1);
   assert.ok(tiles.has('Bob'));
-  assert.deepEqual(told, ['call.joined Bob']);
+  assert.deepEqual(told, ['call.joined Bob', 'call.sharing Bob']);
   members.close();
 });
 

@@ -80,4 +80,18 @@ test('one that has been closed, or leads elsewhere, is not used', () => {
   made[2].open();
   assert.equal(take('wss://other.example.com/ws').socket, made[3]);
   assert.ok(made[2].closedByClient);
+  open();
+  made[4].drop(1006);
+  open();
+  assert.equal(take().socket, made[5], 'nor is it waited for');
+});
+
+test('one from before a sleep, in which timers stand still, is not used', () => {
+  const { clock, made, open, take } = start();
+  open();
+  made[0].open();
+  const now = clock.now();
+  clock.now = () => now + 8_000;
+  assert.equal(take().socket, made[1]);
+  assert.ok(made[0].closedByClient);
 });

@@ -147,7 +147,7 @@ export class App {
       this.#memory.name = wish.name;
       void this.#join(wish);
     });
-    lobby.on('near', () => this.#ahead.open(`${location.origin.replace(/^http/, 'ws')}/ws`, PROTOCOL));
+    lobby.on('near', () => this.#ahead.open(signalingURL(), PROTOCOL));
     this.#show('lobby', lobby);
     lobby.focus();
     // Whoever joins asks again, and is told.
@@ -196,7 +196,7 @@ export class App {
     try {
       call = await this.#loadCall();
       room = await join({
-        room: wish.room, name: wish.name || this.#i18n.t('lobby.guest'), token: key?.token, password: key?.password,
+        url: signalingURL(), room: wish.room, name: wish.name || this.#i18n.t('lobby.guest'), token: key?.token, password: key?.password,
         stream: new MediaStream([audioTrack, videoTrack].filter((track) => track !== null)), relayOnly: wish.relay, signal,
         createSocket: (...address) => this.#ahead.take(...address),
         createConnection: call.connectionMaker(() => this.#room, this.#media),
@@ -235,8 +235,11 @@ export class App {
     this.#shareMedia();
     const entrance = new modules.Entrance(room, systemClock);
     await entrance.answered();
-    if (this.#room === room) await this.#showCall(modules, wish, entrance);
-    entrance.finish();
+    try {
+      if (this.#room === room) await this.#showCall(modules, wish, entrance);
+    } finally {
+      entrance.finish();
+    }
   }
 
   /**
@@ -260,11 +263,15 @@ export class App {
       this.#goTo(wish);
     });
     this.#rememberSeat(wish);
-    this.#show('joining', call);
-    call.receive(tracks);
-    await Promise.race([call.pictured(), urgent]);
-    await call.furnish(() => Promise.race([nextTask(), urgent]));
-    if (this.#view === call) this.#setPhase('call');
+    this.#show('call', call, 'joining');
+    try {
+      call.receive(tracks);
+      // Timers of a page that nobody sees take a second each.
+      if (!document.hidden) await Promise.race([call.pictured(), urgent]);
+      await call.furnish(() => (document.hidden ? Promise.resolve() : Promise.race([nextTask(), urgent])));
+    } finally {
+      if (this.#view === call) this.#setPhase('call');
+    }
   }
 
   /** @param {Wish} wish */
@@ -321,22 +328,26 @@ export class App {
   /**
    * @param {Phase} phase
    * @param {{element: HTMLElement, close(): void}} view
+   * @param {Phase} [told] what the document says, while the view is not complete
    */
-  #show(phase, view) {
+  #show(phase, view, told) {
     this.#view?.close();
     this.#view = view;
     this.#unread = 0;
     this.#root.replaceChildren(view.element);
-    this.#setPhase(phase);
+    this.#setPhase(phase, told);
     document.title = this.#title();
     // The heading says where one is now; without this the focus would be lost with the button that led here.
     if (phase === 'left' || phase === 'error') view.element.querySelector('h1')?.focus();
   }
 
-  /** @param {Phase} phase */
-  #setPhase(phase) {
+  /**
+   * @param {Phase} phase
+   * @param {Phase} [told]
+   */
+  #setPhase(phase, told = phase) {
     this.#phase = phase;
-    document.documentElement.dataset.phase = phase;
+    document.documentElement.dataset.phase = told;
   }
 
   #shareMedia() {
@@ -396,6 +407,10 @@ export class App {
     if (this.#phase === 'call' && /** @type {CallView} */ (view).shortcut(key)) event.preventDefault();
     else if (view instanceof Lobby && (key === 'm' || key === 'v')) view.toggle(key === 'm' ? 'mute' : 'camera');
   }
+}
+
+function signalingURL() {
+  return `${location.origin.replace(/^http/, 'ws')}/ws`;
 }
 
 /** @returns {Promise<void>} */

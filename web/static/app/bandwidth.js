@@ -34,7 +34,7 @@ export class Bandwidth {
   #cleanup;
 
   /**
-   * @param {Pick<CallContext, 'room' | 'media' | 'presence'>} context
+   * @param {Pick<CallContext, 'room' | 'media'>} context
    * @param {Clock} [clock]
    */
   constructor(context, clock = systemClock) {
@@ -55,8 +55,7 @@ export class Bandwidth {
   }
 
   #share() {
-    const { room, media, presence } = this.#context;
-    presence.set({ saver: media.quality === 'saver' });
+    const { room } = this.#context;
     for (const peer of room.peers.values()) this.#fit(peer);
   }
 

@@ -3,6 +3,7 @@ import { Emitter, Room } from '../../sdk/maitred.js';
 import { Bandwidth } from './bandwidth.js';
 import { systemClock } from './clock.js';
 import { ControlBar } from './controls.js';
+import { applySpeaker } from './devices.js';
 import { DeviceSettings } from './devicesettings.js';
 import { h, show } from './dom.js';
 import { explainCause, explainDevice, explainScreen } from './errors.js';
@@ -16,6 +17,8 @@ import { Members } from './members.js';
 import { Panels } from './panels.js';
 import { Presence } from './presence.js';
 import { Outage, serverAnswers } from './reach.js';
+import { SafetyCodes } from './safetyexchange.js';
+import { SelfView } from './selfview.js';
 import { ScreenSender } from './sharing.js';
 import { StageView } from './stageview.js';
 import { ScreenTile, Tile } from './tiles.js';
@@ -88,6 +91,8 @@ export class CallView extends Emitter {
   /** By the key that a person presses. @type {Map<string, () => void>} */
   #shortcuts = new Map();
   #self;
+  #selfView;
+  #codes;
   /** @type {(() => void)[]} */
   #cleanup = [];
   #lastProblem = '';
@@ -122,6 +127,10 @@ export class CallView extends Emitter {
     this.#self = new Tile(i18n, /** @type {Member} */ (room.self), true);
     this.element = this.#build();
     this.#grid.add(SELF, this.#self);
+    this.#selfView = new SelfView(this.#grid, this.#self, options.memory);
+    // Before anybody can negotiate a second time.
+    this.#codes = new SafetyCodes(room);
+    this.#chooseSpeaker();
     this.#members = new Members({ i18n, room, toasts, grid: this.#grid });
     this.#outage = new Outage({ probe: serverAnswers, online: () => navigator.onLine, network: window, say: (words) => this.#showOutage(words) });
     this.#listen();
@@ -158,6 +167,8 @@ export class CallView extends Emitter {
     this.#leaving?.close();
     for (const feature of this.#features) feature.close();
     this.#members.close();
+    this.#selfView.close();
+    this.#codes.close();
     this.#outage.close();
     this.#bar.close();
     this.#grid.close();
@@ -179,7 +190,8 @@ export class CallView extends Emitter {
     /** @type {CallContext} */
     const context = {
       i18n, media, memory, room, toasts, roomName, link,
-      presence: this.#presence, bar: this.#bar, panels: this.#panels, grid: this.#grid, layer: this.#layer, shortcuts: this.#shortcuts,
+      presence: this.#presence, bar: this.#bar, panels: this.#panels, grid: this.#grid, selfView: this.#selfView, codes: this.#codes,
+      layer: this.#layer, shortcuts: this.#shortcuts,
       chatActions: this.#chatActions, unread: (count) => this.emit('unread', { count }),
     };
     const hands = yield* makeTogether(context);
@@ -287,9 +299,21 @@ export class CallView extends Emitter {
 
   // Own devices
 
+  /** Before there is anything to hear. */
+  #chooseSpeaker() {
+    const grid = this.#grid;
+    const media = this.#media;
+    this.#cleanup.push(
+      grid.on('add', ({ frame }) => void applySpeaker(frame.video, media.chosen('speaker'))),
+      media.on('speaker', ({ id }) => {
+        for (const frame of grid.frames.values()) void applySpeaker(frame.video, id);
+      }),
+    );
+  }
+
   #refreshMedia() {
     const i18n = this.#i18n;
-    const { state, problem, cameraTrack } = this.#media;
+    const { state, problem, cameraTrack, quality } = this.#media;
     showMicrophone(i18n, this.#mute, state.audio);
     showCamera(i18n, this.#camera, state.video);
     setToggle(i18n, this.#screen, state.screen, {
@@ -300,7 +324,7 @@ export class CallView extends Emitter {
     this.#screen.classList.toggle('active', state.screen);
     this.#self.setTracks(cameraTrack ? [cameraTrack] : []);
     this.#self.setProblem(problem);
-    this.#presence.set({ audio: state.audio, video: state.video });
+    this.#presence.set({ audio: state.audio, video: state.video, saver: quality === 'saver' });
     this.#sender.sync(this.#media);
     this.#self.setState(this.#presence.state);
     this.#showOwnScreen();

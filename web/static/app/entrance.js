@@ -11,12 +11,15 @@ const PATIENCE = 100;
 const HELD = /** @type {const} */ (['status', 'track', 'data', 'channel', 'signal', 'broadcast', 'server-message', 'relay', 'draining', 'error']);
 /** What can wait for a picture. A channel cannot: what comes over it next is for whoever listens by then. */
 const PATIENT = new Set(['status', 'track', 'data']);
-/** So much of it: more would be somebody who floods. */
+/** And so much of it: more would be somebody who floods. */
 const MOST_HELD = 256;
+
+/** What pictures wait for goes on meanwhile, too. */
+const CONNECTING = new Set(['status', 'track']);
 
 /**
  * The first moments in a room. To build the call keeps the page busy for longer than to connect to the others, on whom their pictures wait. What is heard
- * meanwhile is told again when all of the call listens.
+ * meanwhile is held back until all of the call listens, so that each part of it hears everything, in order.
  */
 export class Entrance {
   #room;
@@ -33,16 +36,21 @@ export class Entrance {
   });
 
   /**
-   * @param {Pick<Room, 'on' | 'emit' | 'peers'>} room that was joined in this task
+   * @param {Pick<Room, 'addEventListener' | 'removeEventListener' | 'emit' | 'peers'>} room that was joined in this task: nobody listens yet
    * @param {Clock} clock
    */
   constructor(room, clock) {
     this.#room = room;
     this.#clock = clock;
-    this.#undo = HELD.map((type) => room.on(type, (/** @type {any} */ detail) => {
-      this.#held.push({ type, detail });
-      if (!PATIENT.has(type) || this.#held.length >= MOST_HELD) this.#hurry();
-    }));
+    this.#undo = HELD.map((type) => {
+      const hold = (/** @type {any} */ event) => {
+        if (!CONNECTING.has(type)) event.stopImmediatePropagation();
+        this.#held.push({ type, detail: event.detail });
+        if (!PATIENT.has(type) || this.#held.length >= MOST_HELD) this.#hurry();
+      };
+      room.addEventListener(type, hold);
+      return () => room.removeEventListener(type, hold);
+    });
   }
 
   /** What has arrived so far. @returns {RoomEvents['track'][]} */
@@ -73,6 +81,10 @@ export class Entrance {
   finish() {
     this.#over.abort();
     for (const undo of this.#undo) undo();
-    for (const { type, detail } of this.#held.splice(0)) this.#room.emit(type, detail);
+    for (const { type, detail } of this.#held.splice(0)) {
+      // Of somebody who has gone, or has come anew, meanwhile.
+      const over = CONNECTING.has(type) && this.#room.peers.get(detail.peer.member.id) !== detail.peer;
+      if (!over) this.#room.emit(type, detail);
+    }
   }
 }

@@ -26,8 +26,8 @@ export class Members extends Emitter {
   /** @type {Map<string, ArrivedTracks>} */
   #arrived = new Map();
   /**
-   * Those who have come and are shown when their picture begins to arrive, or after a while without one: to show them takes what the browser needs to connect to them.
-   * With how to stop waiting. @type {Map<string, () => void>}
+   * Those who have come and are shown when their picture begins to arrive, or after a while without one: to show them takes what the browser needs
+   * to connect to them. With how to stop waiting. @type {Map<string, () => void>}
    */
   #coming = new Map();
   /** Those who were here before us are no news. */
@@ -68,6 +68,7 @@ export class Members extends Emitter {
   close() {
     this.#retries.close();
     for (const undo of [...this.#undo, ...this.#coming.values()]) undo();
+    this.#coming.clear();
   }
 
   /** @returns {Promise<void>} when a picture is seen of everybody who sends one, or it takes too long */
@@ -111,6 +112,7 @@ export class Members extends Emitter {
     this.#seat(peer);
     this.#sort(peer.member);
     this.#context.toasts.show(text('call.joined', { name: peer.member.name }));
+    if (readState(peer.member.state).screen) this.#tellOfScreen(peer.member);
   }
 
   /** @param {Peer} peer */
@@ -127,15 +129,19 @@ export class Members extends Emitter {
 
   /** @param {Member} member */
   #update(member) {
-    const { grid, toasts } = this.#context;
+    const { grid } = this.#context;
     const tile = grid.tiles.get(member.id);
     if (!tile) return;
     const before = tile.state.screen === true;
     tile.setMember(member);
     this.#sort(member);
-    const started = tile.state.screen === true && !before;
-    if (started && this.#tellings.of(member.id).take()) toasts.show(text('call.sharing', { name: member.name }));
+    if (tile.state.screen === true && !before) this.#tellOfScreen(member);
     grid.layout();
+  }
+
+  /** @param {Member} member */
+  #tellOfScreen({ id, name }) {
+    if (this.#tellings.of(id).take()) this.#context.toasts.show(text('call.sharing', { name }));
   }
 
   /**
@@ -162,16 +168,18 @@ export class Members extends Emitter {
     this.emit('count', { count: this.#context.room.members.size + 1 });
   }
 
-  /** Shows what has arrived; for a second time it changes nothing. @param {import('../../sdk/maitred.js').RoomEvents['track']} arrival */
+  /** Shows what has arrived, unless it is over; for a second time that changes nothing. @param {import('../../sdk/maitred.js').RoomEvents['track']} arrival */
   receive({ peer, track, stream }) {
     const { member, connection } = peer;
+    if (track.readyState === 'ended') return;
     const arrived = this.#arrived.get(member.id);
     arrived?.add({ connection, track, stream: stream.id });
     track.addEventListener('ended', () => {
       arrived?.remove(track);
       if (arrived && this.#arrived.get(member.id) === arrived) this.#sort(peer.member);
     }, { once: true });
-    if (track.kind === 'video') track.addEventListener('unmute', () => this.#welcome(peer), { once: true });
+    if (track.kind === 'video' && track.muted) track.addEventListener('unmute', () => this.#welcome(peer), { once: true });
+    else if (track.kind === 'video') this.#welcome(peer);
     this.#sort(member);
   }
 

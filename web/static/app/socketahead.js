@@ -15,6 +15,7 @@ export class SocketAhead {
   /** @type {WebSocket | null} */
   #socket = null;
   #address = '';
+  #until = 0;
   #cancel = () => {};
 
   /**
@@ -31,9 +32,11 @@ export class SocketAhead {
    * @param {string} protocol
    */
   open(url, protocol) {
-    if (this.#socket) return;
+    if (this.#socket && this.#socket.readyState < 2) return;
+    this.#release();
     this.#socket = this.#make(url, protocol);
     this.#address = `${url} ${protocol}`;
+    this.#until = this.#clock.now() + KEPT;
     this.#cancel = this.#clock.after(KEPT, () => this.#release()?.close(1000));
   }
 
@@ -43,10 +46,11 @@ export class SocketAhead {
    * @param {string} protocol
    */
   take(url, protocol) {
-    const same = this.#address === `${url} ${protocol}`;
+    // Timers stand still while a computer sleeps.
+    const fits = this.#address === `${url} ${protocol}` && this.#clock.now() < this.#until;
     const socket = this.#release();
-    if (same && socket?.readyState === 0) return socket;
-    if (same && socket?.readyState === 1) {
+    if (fits && socket?.readyState === 0) return socket;
+    if (fits && socket?.readyState === 1) {
       queueMicrotask(() => socket.dispatchEvent(new Event('open')));
       return socket;
     }

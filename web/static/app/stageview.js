@@ -1,10 +1,8 @@
 // @ts-check
 import { systemClock } from './clock.js';
-import { applySpeaker } from './devices.js';
 import { canFullScreen, toggleFullScreen } from './fullscreen.js';
 import { text } from './i18n.js';
 import { PictureInPicture } from './pip.js';
-import { SelfView } from './selfview.js';
 import { ShortcutsDialog } from './shortcuts.js';
 import { Stage } from './stage.js';
 import { Voices } from './voices.js';
@@ -12,7 +10,6 @@ import { Voices } from './voices.js';
 /** @typedef {import('./context.js').CallContext} CallContext */
 /** @typedef {import('./hands.js').Hands} Hands */
 /** @typedef {import('./tiles.js').Frame} Frame */
-/** @typedef {import('./tiles.js').Tile} Tile */
 
 const SELF = 'self';
 
@@ -22,7 +19,6 @@ export class StageView {
   #hands;
   #stage = new Stage(systemClock);
   #voices;
-  #self;
   #pip;
   #shortcuts;
   #undo;
@@ -39,7 +35,6 @@ export class StageView {
     this.#hands = hands;
     const { i18n, media, memory, grid, shortcuts } = context;
     this.#voices = new Voices(context, systemClock);
-    this.#self = new SelfView(grid, /** @type {Tile} */ (grid.tiles.get(SELF)), memory);
     this.#pip = new PictureInPicture(i18n, { mute: () => void media.setAudio(!media.state.audio), muted: () => !media.state.audio, leave });
     this.#shortcuts = new ShortcutsDialog(i18n, shortcuts);
     this.#entries = this.#addEntries();
@@ -54,31 +49,27 @@ export class StageView {
     document.removeEventListener('fullscreenchange', this.#fullScreenChanged);
     for (const undo of this.#undo) undo();
     this.#voices.close();
-    this.#self.close();
     this.#pip.close();
     this.#shortcuts.close();
   }
 
   #listen() {
-    const { i18n, media, grid, room } = this.#context;
+    const { i18n, media, grid, room, selfView } = this.#context;
     const refreshPip = () => this.#pip.refresh();
     this.#pip.onchange = () => this.#entries.pip.setPressed(this.#pip.open);
     return [
       grid.on('add', ({ key, frame }) => this.#added(key, frame)),
       grid.on('remove', ({ key }) => this.#removed(key)),
       this.#stage.on('change', () => this.#refresh()),
-      this.#self.on('change', () => this.#showSelf()),
+      selfView.on('change', () => this.#showSelf()),
       this.#voices.on('levels', ({ levels }) => this.#stage.hear(levels)),
       this.#hands.on('change', () => this.#showHands()),
-      media.on('speaker', ({ id }) => {
-        for (const frame of grid.frames.values()) void applySpeaker(frame.video, id);
-      }),
       media.on('change', refreshPip), room.on('member-updated', refreshPip), room.on('track', refreshPip), i18n.on('change', refreshPip),
     ];
   }
 
   #addEntries() {
-    const { bar: { menu }, shortcuts } = this.#context;
+    const { bar: { menu }, shortcuts, selfView } = this.#context;
     /** @type {(key: string, options: import('./controls.js').MenuOptions) => import('./controls.js').MenuItem} */
     const add = (key, options) => {
       shortcuts.set(key, options.onclick);
@@ -86,7 +77,7 @@ export class StageView {
     };
     const entries = {
       speaker: add('g', { id: 'view-speaker', icon: 'spotlight', label: 'stage.speakerView', onclick: () => this.#toggleView() }),
-      self: add('o', { id: 'view-self', icon: 'person', label: 'stage.showSelf', onclick: () => this.#self.setHidden(this.#self.where !== 'hidden') }),
+      self: add('o', { id: 'view-self', icon: 'person', label: 'stage.showSelf', onclick: () => selfView.setHidden(selfView.where !== 'hidden') }),
       pip: add('i', { id: 'view-pip', icon: 'float', label: 'stage.pip', onclick: () => void this.#togglePip() }),
       full: add('f', { id: 'view-full', icon: 'expand', label: 'stage.fullScreen', onclick: () => void toggleFullScreen(document.documentElement) }),
       keys: add('?', { id: 'view-keys', icon: 'keyboard', label: 'stage.keys', order: 90, onclick: () => this.#shortcuts.show() }),
@@ -119,9 +110,8 @@ export class StageView {
    * @param {Frame} frame
    */
   #added(key, frame) {
-    const { grid, media } = this.#context;
+    const { grid } = this.#context;
     frame.on('pin', () => this.#stage.togglePin(key));
-    void applySpeaker(frame.video, media.chosen('speaker'));
     if (grid.screens.has(key)) this.#stage.addScreen(key, frame.element.classList.contains('own'));
     else if (key !== SELF) this.#stage.addPerson(key);
     this.#showHands();
@@ -144,7 +134,7 @@ export class StageView {
   }
 
   #showSelf() {
-    this.#entries.self.setPressed(this.#self.where !== 'hidden');
+    this.#entries.self.setPressed(this.#context.selfView.where !== 'hidden');
   }
 
   #showHands() {
