@@ -7,7 +7,7 @@ import { Emitter } from '../sdk/maitred.js';
 import { dictionaries } from '../static/app/i18n.js';
 import { standingOf } from '../static/app/safety.js';
 import { SIGNS_IN_CODE, certificatesAgree, codeOf, commitmentOf, describeEnd, fingerprintsOf, isNonce, makeNonce, otherAgrees, pairOf } from '../static/app/safetycode.js';
-import { SafetyCodes } from '../static/app/safetyexchange.js';
+import { SafetyCodes, noteAnnounced } from '../static/app/safetyexchange.js';
 import { SIGNS } from '../static/app/signs.js';
 
 const document = readFileSync(new URL('../../docs/safety-code.md', import.meta.url), 'utf8');
@@ -371,6 +371,18 @@ test('certificates may change within a connection', async () => {
 test('another certificate than was announced is not to be trusted, and hears nothing', async () => {
   const ann = new End('AA', 'BB');
   ann.peer.connection.stats = certificates(BOTH, 'AA', 'CC');
+  ann.connect();
+  await ann.stage('failed');
+  assert.deepEqual(ann.sent, []);
+});
+
+test('what was announced before anybody looked after safety codes is what counts', async () => {
+  const ann = new End('AA', 'BB');
+  const { connection } = ann.peer;
+  Object.assign(connection, { getStats: async () => new Map() });
+  noteAnnounced(/** @type {any} */ (connection));
+  // Somebody in the middle has done the handshake, and says another one's certificate afterwards.
+  ann.describe('AA', 'CC');
   ann.connect();
   await ann.stage('failed');
   assert.deepEqual(ann.sent, []);

@@ -17,7 +17,6 @@ import { Members } from './members.js';
 import { Panels } from './panels.js';
 import { Presence } from './presence.js';
 import { Outage, serverAnswers } from './reach.js';
-import { SafetyCodes } from './safetyexchange.js';
 import { SelfView } from './selfview.js';
 import { ScreenSender } from './sharing.js';
 import { StageView } from './stageview.js';
@@ -92,7 +91,6 @@ export class CallView extends Emitter {
   #shortcuts = new Map();
   #self;
   #selfView;
-  #codes;
   /** @type {(() => void)[]} */
   #cleanup = [];
   #lastProblem = '';
@@ -128,8 +126,6 @@ export class CallView extends Emitter {
     this.element = this.#build();
     this.#grid.add(SELF, this.#self);
     this.#selfView = new SelfView(this.#grid, this.#self, options.memory);
-    // Before anybody can negotiate a second time.
-    this.#codes = new SafetyCodes(room);
     this.#chooseSpeaker();
     this.#members = new Members({ i18n, room, toasts, grid: this.#grid });
     this.#outage = new Outage({ probe: serverAnswers, online: () => navigator.onLine, network: window, say: (words) => this.#showOutage(words) });
@@ -168,7 +164,6 @@ export class CallView extends Emitter {
     for (const feature of this.#features) feature.close();
     this.#members.close();
     this.#selfView.close();
-    this.#codes.close();
     this.#outage.close();
     this.#bar.close();
     this.#grid.close();
@@ -190,9 +185,8 @@ export class CallView extends Emitter {
     /** @type {CallContext} */
     const context = {
       i18n, media, memory, room, toasts, roomName, link,
-      presence: this.#presence, bar: this.#bar, panels: this.#panels, grid: this.#grid, selfView: this.#selfView, codes: this.#codes,
-      layer: this.#layer, shortcuts: this.#shortcuts,
-      chatActions: this.#chatActions, unread: (count) => this.emit('unread', { count }),
+      presence: this.#presence, bar: this.#bar, panels: this.#panels, grid: this.#grid, selfView: this.#selfView, layer: this.#layer,
+      shortcuts: this.#shortcuts, chatActions: this.#chatActions, unread: (count) => this.emit('unread', { count }),
     };
     const hands = yield* makeTogether(context);
     yield new StageView(context, hands, () => this.#leave());

@@ -1,5 +1,6 @@
 // @ts-check
 import { cameraPlan } from './quality.js';
+import { noteAnnounced } from './safetyexchange.js';
 
 /** @typedef {import('../../sdk/maitred.js').Room} Room */
 /** @typedef {import('./media.js').LocalMedia} LocalMedia */
@@ -76,6 +77,7 @@ export function connectionMaker(room, media) {
       const first = !this.remoteDescription && type === 'offer';
       const bitrate = firstBitrate(peers(), plan().bitrate);
       await super.setRemoteDescription({ type, sdp: bitrate ? withFirstBitrate(sdp, bitrate) : sdp });
+      noteAnnounced(this);
       // The answer need not wait for it.
       if (first && scale() > 1) beginSmall(this, { scaleResolutionDownBy: scale(), maxFramerate: plan().frameRate });
     }

@@ -13,7 +13,6 @@
  * @property {import('./panels.js').Panels} panels
  * @property {import('./grid.js').Grid} grid
  * @property {import('./selfview.js').SelfView} selfView
- * @property {import('./safetyexchange.js').SafetyCodes} codes
  * @property {HTMLElement} layer over the grid, for what floats there
  * @property {Map<string, () => void>} shortcuts what a key does, by the lower-case name of the key
  * @property {HTMLElement} chatActions in the form of the chat, for buttons of other parts

@@ -177,9 +177,9 @@ export class SafetyFeature {
 
   /** @param {CallContext} context gets `openSafety` */
   constructor(context) {
-    const { room, bar, grid, toasts, codes } = context;
+    const { room, bar, grid, toasts } = context;
     this.#context = context;
-    this.#codes = codes;
+    this.#codes = new SafetyCodes(room);
     this.#dialog = new SafetyDialog(context, this.#codes);
     context.openSafety = (id) => this.#dialog.show(id ?? null);
     bar.menu.add({ id: 'safety-codes', icon: 'shield', label: 'trust.title', onclick: () => this.#dialog.show(null) });
@@ -195,6 +195,7 @@ export class SafetyFeature {
 
   close() {
     for (const undo of this.#undo) undo();
+    this.#codes.close();
     this.#dialog.close();
   }
 

@@ -39,6 +39,18 @@ import { certificatesAgree, codeOf, commitmentOf, describeEnd, fingerprintsOf, i
 const MAX_MESSAGES = 16;
 const NO_FINGERPRINTS = { own: [], other: [] };
 
+/** What each connection announced first: it is what the handshake was checked with. @type {WeakMap<RTCPeerConnection, string>} */
+const announced = new WeakMap();
+
+/**
+ * Keeps what the other end of a connection announces first. It has to be called before there can be a second description.
+ * @param {RTCPeerConnection} connection
+ */
+export function noteAnnounced(connection) {
+  const { sdp } = connection.pendingRemoteDescription ?? connection.currentRemoteDescription ?? connection.remoteDescription ?? {};
+  if (sdp && !announced.has(connection)) announced.set(connection, describeEnd(fingerprintsOf(sdp)));
+}
+
 /**
  * Makes the safety codes of a room. Each end first sends a commitment, and its nonce only when it has the other's commitment: whoever is in the middle has to settle
  * for its own part before it can know what the codes will be, and so has one try per connection (docs/safety-code.md).
@@ -50,8 +62,6 @@ export class SafetyCodes extends Emitter {
   #entries = new Map();
   /** Whose negotiations are listened to. @type {WeakSet<RTCPeerConnection>} */
   #heard = new WeakSet();
-  /** What each connection announced first: it is what the handshake was checked with. @type {WeakMap<RTCPeerConnection, string>} */
-  #announced = new WeakMap();
   #over = new AbortController();
   #undo;
   #secure;
@@ -145,17 +155,11 @@ export class SafetyCodes extends Emitter {
     const { connection } = peer;
     if (this.#heard.has(connection)) return;
     this.#heard.add(connection);
-    this.#note(connection);
+    noteAnnounced(connection);
     connection.addEventListener('signalingstatechange', () => {
-      this.#note(connection);
+      noteAnnounced(connection);
       if (connection.signalingState === 'stable' && connection === peer.connection) this.#refresh(peer);
     }, { signal: this.#over.signal });
-  }
-
-  /** @param {RTCPeerConnection} connection */
-  #note(connection) {
-    const { sdp } = connection.pendingRemoteDescription ?? connection.currentRemoteDescription ?? connection.remoteDescription ?? {};
-    if (sdp && !this.#announced.has(connection)) this.#announced.set(connection, describeEnd(fingerprintsOf(sdp)));
   }
 
   /**
@@ -188,9 +192,9 @@ export class SafetyCodes extends Emitter {
       other: fingerprintsOf((connection.currentRemoteDescription ?? connection.remoteDescription)?.sdp ?? ''),
     };
     if (fingerprints.own.length === 0 || fingerprints.other.length === 0) return;
-    this.#note(connection);
+    noteAnnounced(connection);
     const agrees = certificatesAgree(await connection.getStats(), fingerprints)
-      && (await otherAgrees(connection, fingerprints.other) ?? this.#announced.get(connection) === describeEnd(fingerprints.other));
+      && (await otherAgrees(connection, fingerprints.other) ?? announced.get(connection) === describeEnd(fingerprints.other));
     const ends = endsOf(fingerprints);
     const pair = await pairOf(ends);
     if (connection !== peer.connection) return;
