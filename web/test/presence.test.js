@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Presence, readState } from '../static/app/presence.js';
+import { Presence, describeMedia, readState } from '../static/app/presence.js';
 
 test('parts of the page add to what the others know, and say nothing twice', async () => {
   /** @type {unknown[]} */
@@ -20,6 +20,12 @@ test('parts of the page add to what the others know, and say nothing twice', asy
   assert.deepEqual(told, [
     { audio: true, video: false }, { audio: true, video: false, screen: true, screenStream: 's' }, { audio: true, video: false, screen: false },
   ]);
+});
+
+test('the others are told of the devices, and of who saves data', () => {
+  const state = { audio: true, video: false, screen: true };
+  assert.deepEqual(describeMedia({ state, quality: 'saver' }), { audio: true, video: false, saver: true });
+  assert.deepEqual(describeMedia({ state, quality: 'auto' }), { audio: true, video: false, saver: false });
 });
 
 const STATES = [

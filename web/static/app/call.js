@@ -15,7 +15,7 @@ import { setToggle, showCamera, showMicrophone } from './lobby.js';
 import { LocalMedia } from './media.js';
 import { Members } from './members.js';
 import { Panels } from './panels.js';
-import { Presence } from './presence.js';
+import { Presence, describeMedia } from './presence.js';
 import { Outage, serverAnswers } from './reach.js';
 import { SelfView } from './selfview.js';
 import { ScreenSender } from './sharing.js';
@@ -307,7 +307,7 @@ export class CallView extends Emitter {
 
   #refreshMedia() {
     const i18n = this.#i18n;
-    const { state, problem, cameraTrack, quality } = this.#media;
+    const { state, problem, cameraTrack } = this.#media;
     showMicrophone(i18n, this.#mute, state.audio);
     showCamera(i18n, this.#camera, state.video);
     setToggle(i18n, this.#screen, state.screen, {
@@ -318,7 +318,7 @@ export class CallView extends Emitter {
     this.#screen.classList.toggle('active', state.screen);
     this.#self.setTracks(cameraTrack ? [cameraTrack] : []);
     this.#self.setProblem(problem);
-    this.#presence.set({ audio: state.audio, video: state.video, saver: quality === 'saver' });
+    this.#presence.set(describeMedia(this.#media));
     this.#sender.sync(this.#media);
     this.#self.setState(this.#presence.state);
     this.#showOwnScreen();

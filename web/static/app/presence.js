@@ -56,6 +56,15 @@ export class Presence extends Emitter {
 }
 
 /**
+ * What is told of the own devices.
+ * @param {Pick<import('./media.js').LocalMedia, 'state' | 'quality'>} media
+ * @returns {MemberState}
+ */
+export function describeMedia({ state, quality }) {
+  return { audio: state.audio, video: state.video, saver: quality === 'saver' };
+}
+
+/**
  * What somebody else tells, without what makes no sense: any client may be in the room.
  * @param {unknown} said
  * @returns {MemberState}
