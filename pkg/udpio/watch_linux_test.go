@@ -33,6 +33,21 @@ func connected(t *testing.T) (a, b net.Conn, direct *Direct) {
 	return a, b, direct
 }
 
+// watching returns a loop that watches a connection for nothing, and what ends the watch.
+func watching(t *testing.T) (ns *Loops, a net.Conn, direct *Direct, stop func()) {
+	t.Helper()
+	ns, err := NewLoops(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(ns.Wait)
+	a, _, direct = connected(t)
+	if stop, err = ns.Watch(direct, nil, func(Batch) {}); err != nil {
+		t.Fatal(err)
+	}
+	return ns, a, direct, stop
+}
+
 func wait(t *testing.T, c <-chan string) string {
 	t.Helper()
 	select {
@@ -107,16 +122,7 @@ func TestWatchTellsTheEnd(t *testing.T) {
 // TestWatchClosed: a connection that has been closed cannot be watched, and one that is closed while it is watched can be let go,
 // also when its descriptor has become another's.
 func TestWatchClosed(t *testing.T) {
-	ns, err := NewLoops(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Wait()
-	a, _, direct := connected(t)
-	stop, err := ns.Watch(direct, nil, func(Batch) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ns, a, direct, stop := watching(t)
 	a.Close()
 	s, arrived := open(t, ns, "127.0.0.1:0") // takes the lowest descriptor that is free
 	defer s.Close()
@@ -140,16 +146,7 @@ func TestWatchClosed(t *testing.T) {
 
 // TestWatchOfTheNext: to stop a watch whose connection has been closed leaves alone who watches the next file of that number.
 func TestWatchOfTheNext(t *testing.T) {
-	ns, err := NewLoops(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Wait()
-	a, _, direct := connected(t)
-	stop, err := ns.Watch(direct, nil, func(Batch) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ns, a, _, stop := watching(t)
 	watches := &ns.loops[0].watches
 	next := &watch{loop: ns.loops[0]}
 	watches.mu.Lock()
