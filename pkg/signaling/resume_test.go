@@ -318,12 +318,13 @@ func TestStuckWrite(t *testing.T) {
 }
 
 func TestTooSlowWhileAway(t *testing.T) {
-	s := newServer(t, Options{Queue: 2, Resume: time.Minute})
+	const queue = 8 // Ann may be told of a few things before the server has noted that the first was written
+	s := newServer(t, Options{Queue: queue, Resume: time.Minute})
 	ann, bob := s.join("r", "Ann"), s.join("r", "Bob")
 	expect[*MemberJoined](ann)
 	bob.cut()
 	s.waitAway(bob)
-	for range 3 {
+	for range queue + 1 {
 		ann.send(&Signal{To: bob.id(), Data: []byte("1")})
 	}
 	ann.send(&ICE{})
