@@ -246,7 +246,7 @@ func (l *Listener) count(w *Wire) bool {
 	}
 	ip := Network(w.client.Addr())
 	if l.counts.take(ip, l.config.PerIP) {
-		w.whenClosed(func() { l.counts.giveBack(ip) })
+		w.WhenClosed(func() { l.counts.giveBack(ip) })
 		return true
 	}
 	l.fullLog.Do(func() {

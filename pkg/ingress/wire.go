@@ -29,6 +29,7 @@ type Wire struct {
 	mu      sync.Mutex
 	closed  bool
 	onClose []func()
+	telling sync.Once
 }
 
 func newWire(tcp *net.TCPConn) *Wire {
@@ -55,6 +56,9 @@ type Socket struct {
 
 // Close implements net.Conn.
 func (s *Socket) Close() error { return s.wire.Close() }
+
+// WhenClosed is Wire.WhenClosed.
+func (s *Socket) WhenClosed(f func()) { s.wire.WhenClosed(f) }
 
 // SyscallConn implements syscall.Conn. It fails while something has been read ahead, which the socket does not have any more, and where others read
 // and write in its place.
@@ -108,8 +112,8 @@ func (w *Wire) CloseWrite() error { return w.tcp.CloseWrite() }
 // RemoteAddr implements net.Conn: it is the client's.
 func (w *Wire) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(w.client) }
 
-// whenClosed has f called once, when the connection is closed or right away.
-func (w *Wire) whenClosed(f func()) {
+// WhenClosed has f called once: before the socket is closed, or right away if it is closed already. f must not close the wire.
+func (w *Wire) WhenClosed(f func()) {
 	w.mu.Lock()
 	closed := w.closed
 	if !closed {
@@ -123,6 +127,11 @@ func (w *Wire) whenClosed(f func()) {
 
 // Close implements net.Conn.
 func (w *Wire) Close() error {
+	w.telling.Do(w.tellOfClose) // another Close waits here until all have been told
+	return w.tcp.Close()
+}
+
+func (w *Wire) tellOfClose() {
 	w.mu.Lock()
 	w.closed = true
 	told := w.onClose
@@ -131,7 +140,6 @@ func (w *Wire) Close() error {
 	for _, f := range told {
 		f()
 	}
-	return w.tcp.Close()
 }
 
 var errBadProxyHeader = errors.New("the PROXY header is not valid")

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 )
@@ -314,7 +316,7 @@ func TestWhenClosed(t *testing.T) {
 			c := r.dial()
 			w := r.next().Wire
 			calls := 0
-			w.whenClosed(func() { calls++ })
+			w.WhenClosed(func() { calls++ })
 			if err := test.close(w).Close(); err != nil || calls != 1 {
 				t.Errorf("%d calls, %v", calls, err)
 			}
@@ -322,10 +324,42 @@ func TestWhenClosed(t *testing.T) {
 			if err := test.close(w).Close(); !errors.Is(err, net.ErrClosed) || calls != 1 {
 				t.Errorf("%d calls when closed again, %v", calls, err)
 			}
-			if w.whenClosed(func() { calls++ }); calls != 2 {
+			if w.WhenClosed(func() { calls++ }); calls != 2 {
 				t.Errorf("%d calls, want one at once where the wire is closed", calls)
 			}
 		})
+	}
+}
+
+// TestCloseWaitsForTheTold: the socket is open until all have been told, whoever closes at the same time.
+func TestCloseWaitsForTheTold(t *testing.T) {
+	r := start(t, Config{})
+	r.dial()
+	w := r.next().Wire
+	telling, told := make(chan struct{}), make(chan struct{})
+	w.WhenClosed(func() {
+		close(telling)
+		<-told
+		if err := w.tcp.SetNoDelay(true); err != nil {
+			t.Errorf("the socket is closed: %v", err)
+		}
+	})
+	var closers sync.WaitGroup
+	closers.Go(func() { w.Close() })
+	<-telling
+	second := make(chan struct{})
+	closers.Go(func() {
+		close(second)
+		w.Close()
+	})
+	<-second
+	for range 1000 { // the second has all the time it needs to close too early
+		runtime.Gosched()
+	}
+	close(told)
+	closers.Wait()
+	if err := w.tcp.SetNoDelay(true); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the socket is open: %v", err)
 	}
 }
 

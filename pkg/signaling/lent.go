@@ -79,7 +79,7 @@ func (c *conn) watch() bool {
 	if c.isEnding() || c.net.hasRead(c.buffered) {
 		return false
 	}
-	stop, err := c.watcher.Watch(c.direct, nil, c.readable)
+	stop, err := c.watcher.Watch(c.direct, nil, c)
 	if err != nil {
 		return false // closed, or the system is short of memory: the goroutine goes on
 	}
@@ -120,8 +120,9 @@ func (c *conn) giveBackLocked(ahead []byte) {
 	go c.run()
 }
 
-// readable reads in the event loop. What it leads to is written when the loop has been through all connections that are ready with this one.
-func (c *conn) readable(batch udpio.Batch) {
+// Readable implements udpio.Reader. It reads in the event loop. What it leads to is written when the loop has been through all connections that are
+// ready with this one.
+func (c *conn) Readable(batch udpio.Batch) {
 	began := c.hub.outgoing.begin(batch)
 	c.lent.mu.Lock()
 	if c.lent.stop != nil {

@@ -240,7 +240,7 @@ func (c *conn) lend(messages messageReader) bool {
 	if s == nil {
 		return false
 	}
-	stop, err := c.watcher.Watch(c.direct, s.Socket(), c.readable)
+	stop, err := c.watcher.Watch(c.direct, s.Socket(), c)
 	if err != nil {
 		return false // closed, or the system is short of memory: this goroutine goes on
 	}
@@ -265,8 +265,8 @@ func (c *conn) waitLocked(wait bool) {
 	}
 }
 
-// readable reads in the event loop. Whatever is not media gives the reader back.
-func (c *conn) readable(udpio.Batch) {
+// Readable implements udpio.Reader. It reads in the event loop. Whatever is not media gives the reader back.
+func (c *conn) Readable(udpio.Batch) {
 	c.lent.mu.Lock()
 	defer c.lent.mu.Unlock()
 	if c.lent.stop != nil {

@@ -117,12 +117,15 @@ type Network interface {
 
 // Watcher is a network whose goroutines can look after connections that are not its own.
 type Watcher interface {
-	// Watch has ready called whenever the connection has something to read or has ended, by the goroutine that serves near, or by one
-	// of them when near is nil. ready must take what there is, without waiting, or call stop. After stop no call begins; one may still
+	// Watch has reader.Readable called whenever the connection has something to read or has ended, by the goroutine that serves near, or by one
+	// of them when near is nil. Readable must take what there is, without waiting, or call stop. After stop no call begins; one may still
 	// be running. stop may be called at any time and any number of times, also when the connection has been closed, and has to be
 	// called in the end.
-	Watch(connection *Direct, near Socket, ready func(Batch)) (stop func(), err error)
+	Watch(connection *Direct, near Socket, reader Reader) (stop func(), err error)
 }
+
+// Reader is told that its connection can be read.
+type Reader interface{ Readable(Batch) }
 
 // ErrWouldBlock is what reading without waiting returns where reading would wait. TLS takes it for a reason to try again later.
 var ErrWouldBlock net.Error = wouldBlock{}

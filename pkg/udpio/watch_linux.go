@@ -21,15 +21,15 @@ const watched = 1
 
 // watchedBy has what an event leads to beside the watch that it is for, so that the loop need not look there.
 type watchedBy struct {
-	watch *watch
-	ready func(Batch)
+	watch  *watch
+	reader Reader
 }
 
-func (w *watches) set(fd int32, to *watch, ready func(Batch)) {
+func (w *watches) set(fd int32, to *watch, reader Reader) {
 	for int(fd) >= len(w.byFD) {
 		w.byFD = append(w.byFD, watchedBy{})
 	}
-	w.byFD[fd] = watchedBy{to, ready}
+	w.byFD[fd] = watchedBy{to, reader}
 }
 
 type watch struct {
@@ -39,7 +39,7 @@ type watch struct {
 }
 
 // Watch implements Watcher.
-func (ns *Loops) Watch(connection *Direct, near Socket, ready func(Batch)) (stop func(), err error) {
+func (ns *Loops) Watch(connection *Direct, near Socket, reader Reader) (stop func(), err error) {
 	l, raw := ns.loopOf(near), connection.raw
 	w := &watch{loop: l, raw: raw}
 	l.watches.mu.Lock()
@@ -55,7 +55,7 @@ func (ns *Loops) Watch(connection *Direct, near Socket, ready func(Batch)) (stop
 	if err != nil {
 		return nil, err
 	}
-	l.watches.set(w.fd, w, ready)
+	l.watches.set(w.fd, w, reader)
 	return w.stop, nil
 }
 
@@ -72,9 +72,9 @@ func (w *watch) stop() {
 // notify tells whoever watches fd, if anybody still does.
 func (w *watches) notify(fd int32, b Batch) {
 	w.mu.Lock()
-	ready := w.byFD[fd].ready
+	reader := w.byFD[fd].reader
 	w.mu.Unlock()
-	if ready != nil {
-		ready(b)
+	if reader != nil {
+		reader.Readable(b)
 	}
 }

@@ -4,15 +4,14 @@ package udpio
 
 import (
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"testing"
 	"time"
 )
 
-// connected returns both ends of a TCP connection, and the first one's socket.
-func connected(t *testing.T) (a, b net.Conn, direct *Direct) {
+// connected returns both ends of a TCP connection, and the first one's socket, which tells before it is closed, as those of the daemon do, or does not.
+func connected(t *testing.T, tells bool) (a, b net.Conn, direct *Direct) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -26,6 +25,9 @@ func connected(t *testing.T) (a, b net.Conn, direct *Direct) {
 	if a, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
+	if tells {
+		a = &tellingConn{TCPConn: a.(*net.TCPConn)}
+	}
 	t.Cleanup(func() { a.Close() })
 	if direct = NewDirect(a); direct == nil {
 		t.Fatal("a TCP connection is a socket")
@@ -33,16 +35,20 @@ func connected(t *testing.T) (a, b net.Conn, direct *Direct) {
 	return a, b, direct
 }
 
+type readerFunc func(Batch)
+
+func (f readerFunc) Readable(b Batch) { f(b) }
+
 // watching returns a loop that watches a connection for nothing, and what ends the watch.
-func watching(t *testing.T) (ns *Loops, a net.Conn, direct *Direct, stop func()) {
+func watching(t *testing.T, tells bool) (ns *Loops, a net.Conn, direct *Direct, stop func()) {
 	t.Helper()
 	ns, err := NewLoops(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(ns.Wait)
-	a, _, direct = connected(t)
-	if stop, err = ns.Watch(direct, nil, func(Batch) {}); err != nil {
+	a, _, direct = connected(t, tells)
+	if stop, err = ns.Watch(direct, nil, readerFunc(func(Batch) {})); err != nil {
 		t.Fatal(err)
 	}
 	return ns, a, direct, stop
@@ -68,16 +74,16 @@ func TestWatch(t *testing.T) {
 	defer ns.Wait()
 	near, _ := open(t, ns, "127.0.0.1:0")
 	defer near.Close()
-	a, b, direct := connected(t)
+	a, b, direct := connected(t, true)
 	for range 3 {
 		got := make(chan string, 16)
-		stop, err := ns.Watch(direct, near, func(Batch) {
+		stop, err := ns.Watch(direct, near, readerFunc(func(Batch) {
 			buf := make([]byte, 16)
 			n, err := direct.Read(buf)
 			if n > 0 || err == nil {
 				got <- string(buf[:n])
 			}
-		})
+		}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,12 +111,12 @@ func TestWatchTellsTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Wait()
-	_, b, direct := connected(t)
+	_, b, direct := connected(t, true)
 	ended, stopper := make(chan string), make(chan func(), 1)
-	stop, err := ns.Watch(direct, nil, func(Batch) {
+	stop, err := ns.Watch(direct, nil, readerFunc(func(Batch) {
 		(<-stopper)()
 		ended <- "ended"
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +127,10 @@ func TestWatchTellsTheEnd(t *testing.T) {
 
 // TestWatchClosed: a connection that has been closed cannot be watched, and one that is closed while it is watched can be let go,
 // also when its descriptor has become another's.
-func TestWatchClosed(t *testing.T) {
-	ns, a, direct, stop := watching(t)
+func TestWatchClosed(t *testing.T) { bothKinds(t, testWatchClosed) }
+
+func testWatchClosed(t *testing.T, tells bool) {
+	ns, a, direct, stop := watching(t, tells)
 	a.Close()
 	s, arrived := open(t, ns, "127.0.0.1:0") // takes the lowest descriptor that is free
 	defer s.Close()
@@ -139,53 +147,26 @@ func TestWatchClosed(t *testing.T) {
 	if r := arrived.next(t); string(r.payload) != "again" {
 		t.Errorf("got %q", r.payload)
 	}
-	if _, err := ns.Watch(direct, nil, func(Batch) {}); !errors.Is(err, net.ErrClosed) {
+	if _, err := ns.Watch(direct, nil, readerFunc(func(Batch) {})); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("watching a closed connection: %v", err)
 	}
 }
 
 // TestWatchOfTheNext: to stop a watch whose connection has been closed leaves alone who watches the next file of that number.
 func TestWatchOfTheNext(t *testing.T) {
-	ns, a, _, stop := watching(t)
+	ns, a, _, stop := watching(t, true)
 	watches := &ns.loops[0].watches
 	next := &watch{loop: ns.loops[0]}
 	watches.mu.Lock()
 	fd := int32(slices.IndexFunc(watches.byFD, func(by watchedBy) bool { return by.watch != nil }))
 	a.Close()
-	watches.set(fd, next, func(Batch) {})
+	watches.set(fd, next, readerFunc(func(Batch) {}))
 	watches.mu.Unlock()
 	stop()
 	watches.mu.Lock()
 	defer watches.mu.Unlock()
 	if watches.byFD[fd].watch != next {
 		t.Error("the next one is not watched any more")
-	}
-}
-
-// TestDirect reads and writes until it would have to wait.
-func TestDirect(t *testing.T) {
-	a, b, direct := connected(t)
-	buf := make([]byte, 64<<10)
-	if n, err := direct.Read(buf); n != 0 || err != ErrWouldBlock {
-		t.Errorf("read %d, %v of nothing", n, err)
-	}
-	written, n := 0, 1
-	for n > 0 {
-		n = direct.Write(buf)
-		written += n
-	}
-	a.Close()
-	if n := direct.Write(buf); n != 0 {
-		t.Errorf("wrote %d bytes to a closed connection", n)
-	}
-	if _, err := direct.Read(buf); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("reading a closed connection: %v", err)
-	}
-	if got, err := io.Copy(io.Discard, b); got != int64(written) || err != nil {
-		t.Errorf("%d bytes arrived of %d, %v", got, written, err)
-	}
-	if NewDirect(&net.UnixConn{}) != nil {
-		t.Error("what is no open socket is none to read from")
 	}
 }
 
@@ -196,15 +177,15 @@ func TestWatchLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Wait()
-	_, b, direct := connected(t)
+	_, b, direct := connected(t, true)
 	order := make(chan string, 2)
-	stop, err := ns.Watch(direct, nil, func(batch Batch) {
+	stop, err := ns.Watch(direct, nil, readerFunc(func(batch Batch) {
 		buf := make([]byte, 16)
 		if n, _ := direct.Read(buf); n > 0 {
 			batch.Later(toldLater(order))
 			order <- "ready"
 		}
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
