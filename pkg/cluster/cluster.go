@@ -19,14 +19,21 @@ type Event struct {
 	Type string
 	// Message is what the members get. Nobody changes it after it was published.
 	Message []byte
+	// Local is anything that Deliver finds its way faster with. Only the Topic that the event was published through passes it on.
+	Local any
 }
 
 // Bus connects the nodes that a room spans.
 type Bus interface {
-	// Subscribe opens the room's topic. deliver is called for every event of the room, one at a time, those
-	// published through the returned Topic included; events of one publisher come in its order. deliver may run
-	// inside Publish, so it must not block and must not publish. Subscribe does not wait for the network.
-	Subscribe(room string, deliver func(Event)) (Topic, error)
+	// Subscribe opens the room's topic. Subscribe does not wait for the network.
+	Subscribe(room string, s Subscriber) (Topic, error)
+}
+
+// Subscriber gets the events of a room.
+type Subscriber interface {
+	// Deliver is called for every event of the room, one at a time, those published through the Topic of the subscriber
+	// included; events of one publisher come in its order. Deliver may run inside Publish, so it must not block and must not publish.
+	Deliver(Event)
 }
 
 // Topic is one node's place in a room.
@@ -34,7 +41,7 @@ type Topic interface {
 	// Publish hands the event to every subscriber of the room. It does not wait for the network: an event
 	// that cannot be queued is an error. After Close it returns ErrClosed.
 	Publish(Event) error
-	// Close ends the subscription; deliver is not called after it returned. A second Close does nothing.
-	// It must not be called from deliver.
+	// Close ends the subscription; Deliver is not called after it returned. A second Close does nothing.
+	// It must not be called from Deliver.
 	Close()
 }

@@ -16,15 +16,17 @@ var _ Bus = (*Memory)(nil)
 
 // memoryRoom is one room's subscribers. Its lock is held while they are called: that is what gives one order to all.
 type memoryRoom struct {
-	mu   sync.Mutex
-	subs []*memoryTopic
+	mu    sync.Mutex
+	subs  []*memoryTopic
+	first [1]*memoryTopic // subs, where there is one, as usual
 }
 
 type memoryTopic struct {
-	bus     *Memory
-	name    string
-	room    *memoryRoom
-	deliver func(Event)
+	room       *memoryRoom
+	subscriber Subscriber
+	closed     bool // guarded by room.mu
+	bus        *Memory
+	name       string
 }
 
 // NewMemory returns an empty bus.
@@ -33,15 +35,16 @@ func NewMemory() *Memory {
 }
 
 // Subscribe implements Bus. It never fails.
-func (b *Memory) Subscribe(room string, deliver func(Event)) (Topic, error) {
+func (b *Memory) Subscribe(room string, s Subscriber) (Topic, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.rooms[room]
 	if r == nil {
 		r = &memoryRoom{}
+		r.subs = r.first[:0]
 		b.rooms[room] = r
 	}
-	t := &memoryTopic{bus: b, name: room, room: r, deliver: deliver}
+	t := &memoryTopic{bus: b, name: room, room: r, subscriber: s}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subs = append(r.subs, t)
@@ -51,11 +54,17 @@ func (b *Memory) Subscribe(room string, deliver func(Event)) (Topic, error) {
 func (t *memoryTopic) Publish(ev Event) error {
 	t.room.mu.Lock()
 	defer t.room.mu.Unlock()
-	if !slices.Contains(t.room.subs, t) {
+	if t.closed {
 		return ErrClosed
 	}
+	foreign := ev
+	foreign.Local = nil
 	for _, sub := range t.room.subs {
-		sub.deliver(ev)
+		if sub == t {
+			sub.subscriber.Deliver(ev)
+		} else {
+			sub.subscriber.Deliver(foreign)
+		}
 	}
 	return nil
 }
@@ -65,10 +74,11 @@ func (t *memoryTopic) Close() {
 	defer t.bus.mu.Unlock()
 	t.room.mu.Lock()
 	defer t.room.mu.Unlock()
-	i := slices.Index(t.room.subs, t)
-	if i < 0 {
+	if t.closed {
 		return
 	}
+	t.closed = true
+	i := slices.Index(t.room.subs, t)
 	t.room.subs = slices.Delete(t.room.subs, i, i+1)
 	if len(t.room.subs) == 0 {
 		delete(t.bus.rooms, t.name)

@@ -18,7 +18,11 @@ type log struct{ got []string }
 
 func (l *log) deliver(ev cluster.Event) { l.got = append(l.got, ev.Type) }
 
-func subscribe(t *testing.T, b cluster.Bus, room string, deliver func(cluster.Event)) cluster.Topic {
+type subscriber func(cluster.Event)
+
+func (deliver subscriber) Deliver(ev cluster.Event) { deliver(ev) }
+
+func subscribe(t *testing.T, b cluster.Bus, room string, deliver subscriber) cluster.Topic {
 	t.Helper()
 	topic, err := b.Subscribe(room, deliver)
 	if err != nil {
@@ -96,5 +100,21 @@ func TestMemoryOneOrderForAll(t *testing.T) {
 	same := func(a, b cluster.Event) bool { return a.From == b.From }
 	if len(one) != publishers*events || !slices.EqualFunc(one, two, same) {
 		t.Errorf("%d and %d events, or not in one order", len(one), len(two))
+	}
+}
+
+// TestMemoryLocal: what a publisher's own deliver finds its way with is nobody else's.
+func TestMemoryLocal(t *testing.T) {
+	b := cluster.NewMemory()
+	var own, foreign []any
+	topic := subscribe(t, b, "r", func(ev cluster.Event) { own = append(own, ev.Local) })
+	other := subscribe(t, b, "r", func(ev cluster.Event) { foreign = append(foreign, ev.Local) })
+	for _, t2 := range []cluster.Topic{topic, other} {
+		if err := t2.Publish(cluster.Event{Local: t2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(own, []any{topic, nil}) || !slices.Equal(foreign, []any{nil, other}) {
+		t.Errorf("got %v and %v", own, foreign)
 	}
 }

@@ -37,8 +37,8 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 		problem(w, http.StatusBadRequest, err.Error())
 		return nil, err
 	}
-	hj := &hijacker{ResponseWriter: w, timeout: h.opts.WriteTimeout}
 	c := newConn(h, h.opts.ClientIP(r), r.Host)
+	hj := &hijacker{ResponseWriter: w, conn: &c.net}
 	// Reading pauses for pings and pongs that come too fast, as it does for messages.
 	control := perSecond(h.opts.MessagesPerSecond, 2*h.opts.MessagesPerSecond)
 	ws, err := websocket.Accept(hj, r, &websocket.AcceptOptions{
@@ -59,9 +59,9 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if h.opts.MessageSize >= 0 {
 		ws.SetReadLimit(min(maxUnjoined, h.opts.MessageSize))
 	}
-	c.ws, c.net, c.buffered = ws, hj.conn, hj.reader
+	c.ws, c.buffered = ws, hj.reader
 	if c.watcher = h.loops.watcher(h.opts); c.watcher != nil {
-		c.direct = udpio.NewDirect(hj.conn.Conn)
+		c.direct = udpio.NewDirect(c.net.Conn)
 	}
 	return c, nil
 }
@@ -132,9 +132,8 @@ func problem(w http.ResponseWriter, status int, detail string) {
 // the one way to end a WebSocket at once, whatever it is doing.
 type hijacker struct {
 	http.ResponseWriter
-	timeout time.Duration
-	conn    *deadlineConn
-	reader  *bufio.Reader
+	conn   *deadlineConn
+	reader *bufio.Reader
 }
 
 // Hijack implements http.Hijacker.
@@ -143,7 +142,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn = &deadlineConn{Conn: conn, timeout: h.timeout}
+	h.conn.Conn = conn
 	rw.Writer = bufio.NewWriterSize(h.conn, bufferSize)
 	if rw.Reader.Buffered() == 0 { // otherwise a client has not waited for the answer, and what it sent is in there
 		rw.Reader = bufio.NewReaderSize(h.conn, bufferSize)
@@ -158,14 +157,15 @@ const bufferSize = 1024
 
 // deadlineConn bounds in time what it does.
 type deadlineConn struct {
+	out sync.Mutex // held by who writes
+
 	net.Conn
 	timeout time.Duration // of each write
 
 	within atomic.Int64 // nanoseconds from the first Read on until endRead; 0: no limit
 	armed  atomic.Bool  // that time runs
 
-	out   sync.Mutex // held by who writes
-	ahead []byte     // comes before what the network has; owned by the reader
+	ahead []byte // comes before what the network has; owned by the reader
 }
 
 // hasRead reports whether something has been read that b, which reads from c, has not returned.

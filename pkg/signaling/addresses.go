@@ -52,7 +52,7 @@ func key(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-// connect counts a connection in, if the address may have another one. Its messages are counted by the limiter that it returns.
+// connect counts a connection in, if the address may have another one. Its messages are counted by the limiter that it returns; nil: there is none.
 func (a *addresses) connect(ip netip.Addr) (messages *rate.Limiter, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -115,7 +115,7 @@ func (a *addresses) entryLocked(k netip.Addr) *address {
 		if len(a.table) >= a.sweepAt {
 			a.sweepLocked()
 		}
-		e = &address{joins: perSecond(a.limits.joins, a.limits.joins), messages: perSecond(a.limits.messages, 2*a.limits.messages)}
+		e = &address{joins: perSecond(a.limits.joins, a.limits.joins), messages: forMessages(a.limits.messages)}
 		a.table[k] = e
 	}
 	return e
@@ -139,7 +139,7 @@ func (a *addresses) sweep() {
 	a.sweepLocked()
 }
 
-func full(l *rate.Limiter) bool { return l.Tokens() >= float64(l.Burst()) }
+func full(l *rate.Limiter) bool { return l == nil || l.Tokens() >= float64(l.Burst()) }
 
 // attempts is a bucket of failures that leaks limit a minute; limit < 0 is none. Unlike a rate.Limiter it lets all try that are not too many to
 // fail: those that try at the same time do not count against each other. What that lets in too much leaks first.

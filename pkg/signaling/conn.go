@@ -22,43 +22,43 @@ import (
 // conn is one WebSocket connection. Its reader owns it: a goroutine, or an event loop that it is lent to. A writer runs while its member's inbox has
 // something to write: whoever put it there, as far as that takes no waiting, or else a goroutine.
 type conn struct {
+	// What a message needs comes first, in as little memory as possible: where there are many connections, it is memory that a message waits for.
+	hub     *Hub           // fixed after construction
+	direct  *udpio.Direct  // fixed after construction; nil where only goroutines can read and write
+	member  *member        // owned by the reader, set before anybody else looks at it; nil until it has joined, or knocked
+	limiter *rate.Limiter  // of messages, fixed after construction; nil: no limit
+	shared  *rate.Limiter  // of the address, set before the first message; nil: no limit
+	writers sync.WaitGroup // one at a time, none after stopWriting
+	lent    lentReader
+	busy    sync.Mutex  // held while a message is handled or refused, and while joined is sent
+	writing sync.Mutex  // held while frames are written, and only then
+	begun   atomic.Bool // joined is the next message that the client gets, or it has it; written under busy
+	ended   atomic.Bool // ending is closed, or about to be; asked for each message, which a channel is too slow for
+	pinging atomic.Bool // a ping is under way
+	net     deadlineConn
+
 	// Fixed after construction.
-	hub      *Hub
 	ws       *websocket.Conn
-	net      *deadlineConn
 	watcher  udpio.Watcher // nil where there are no event loops
-	direct   *udpio.Direct // nil where only goroutines can read and write
 	buffered *bufio.Reader // what ws reads from
 	ip       netip.Addr
 	host     string // the Host header of the request
 	log      *slog.Logger
-	limiter  *rate.Limiter
-	shared   *rate.Limiter // of the address
-	counted  bool          // with the address
+	counted  bool // with the address
 
-	// Owned by the reader; member is set before anybody else looks at it.
-	member    *member   // nil until it has joined, or knocked
+	// Owned by the reader.
 	complaint time.Time // when it was last told to be slower
 	attempts  int       // wrong passwords
 
-	begun atomic.Bool // joined is the next message that the client gets, or it has it; written under busy
-
-	busy    sync.Mutex // held while a message is handled or refused, and while joined is sent
-	writing sync.Mutex // held while frames are written, and only then
-	lent    lentReader
-
-	pings   sync.Mutex  // held while pinging, asked and the alarm for them change
-	pinging atomic.Bool // a ping is under way
-	asked   uint64      // what it says
+	pings sync.Mutex // held while pinging, asked and the alarm for them change
+	asked uint64     // what the ping that is under way says
 
 	// Set once, by finish.
 	once   sync.Once
-	ended  atomic.Bool // ending is closed, or about to be; asked for each message, which a channel is too slow for
 	ending chan struct{}
 	cause  cause // may be read when ending is closed
 
 	parting sync.WaitGroup // the goodbye
-	writers sync.WaitGroup // one at a time, none after stopWriting
 	tasks   sync.WaitGroup // other goroutines and alarms besides the reader
 	alarm   alarm          // the join timeout, later the next ping
 }
@@ -102,8 +102,9 @@ func turnedAway(metric string, code Code, closeCode websocket.StatusCode, text s
 func newConn(h *Hub, ip netip.Addr, host string) *conn {
 	c := &conn{
 		hub: h, ip: ip, host: host, log: h.opts.Log,
-		limiter: perSecond(h.opts.MessagesPerSecond, 2*h.opts.MessagesPerSecond),
+		limiter: forMessages(h.opts.MessagesPerSecond),
 		ending:  make(chan struct{}),
+		net:     deadlineConn{timeout: h.opts.WriteTimeout},
 	}
 	c.alarm.tasks = &c.tasks
 	return c
@@ -303,7 +304,9 @@ func cost(l *rate.Limiter, size int) int {
 	return min(1+size/costUnit, max(1, l.Burst()))
 }
 
-func allow(l *rate.Limiter, now time.Time, size int) bool { return l.AllowN(now, cost(l, size)) }
+func allow(l *rate.Limiter, now time.Time, size int) bool {
+	return l == nil || l.AllowN(now, cost(l, size))
+}
 
 // handle does what a message asks for. Its errors are for the client.
 func (c *conn) handle(msg ClientMessage) error {

@@ -10,7 +10,7 @@ import (
 // push never waits: an inbox that is full of what was never written stays full, drops what it had, and its member must go.
 // Somebody writes only while there is something to write: a quiet member has no goroutine for it.
 type inbox struct {
-	maxItems, maxBytes int
+	maxItems, maxBytes int // fixed after construction
 
 	mu      sync.Mutex
 	writer  writer // may be asked to write; nil while there is no connection
@@ -28,8 +28,8 @@ type item struct {
 	roster bool // tells who is in the room
 }
 
-func newInbox(maxItems, maxBytes int) *inbox {
-	return &inbox{maxItems: maxItems, maxBytes: maxBytes, first: 1}
+func newInbox(maxItems, maxBytes int) inbox {
+	return inbox{maxItems: maxItems, maxBytes: maxBytes, first: 1}
 }
 
 // writer is a connection.

@@ -121,6 +121,14 @@ func perSecond(n, burst int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(n), burst)
 }
 
+// forMessages returns the limiter of n messages a second, or nil for no limit: that is asked for each message.
+func forMessages(n int) *rate.Limiter {
+	if n < 0 {
+		return nil
+	}
+	return perSecond(n, 2*n)
+}
+
 func remoteIP(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

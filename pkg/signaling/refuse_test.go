@@ -395,7 +395,7 @@ func TestKick(t *testing.T) {
 // brokenBus is a bus without a network.
 type brokenBus struct{}
 
-func (brokenBus) Subscribe(string, func(cluster.Event)) (cluster.Topic, error) {
+func (brokenBus) Subscribe(string, cluster.Subscriber) (cluster.Topic, error) {
 	return nil, errors.New("broker 10.0.0.1 refused the password")
 }
 

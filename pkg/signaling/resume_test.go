@@ -636,7 +636,7 @@ func (s *server) inbox(p *peer) *inbox {
 	r := s.hub.find(p.self.Room.ID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.byIDLocked(p.id()).inbox
+	return &r.byIDLocked(p.id()).inbox
 }
 
 // kept is how many messages an inbox holds.
@@ -951,7 +951,7 @@ func TestInboxHasOneWriter(t *testing.T) {
 
 // onlyWriter writes an inbox to nowhere, and notices when it does so twice at a time.
 type onlyWriter struct {
-	inbox   *inbox
+	inbox   inbox
 	writers sync.WaitGroup
 	busy    atomic.Bool
 	twice   atomic.Bool

@@ -22,16 +22,20 @@ var errRoomGone = errors.New("room has ended")
 // room is the members of one name and the order of everything that happens among them. Each operation changes it and
 // publishes the change under one lock, which is held across memory only; what must be told outside is told after it.
 type room struct {
-	// Fixed after construction.
-	hub     *Hub
-	name    string
-	id      string // of this life of the name
-	since   time.Time
-	topic   cluster.Topic
+	// What a message needs comes first, in as little memory as possible.
+	mu      sync.Mutex
+	members []*member     // in the order in which they joined
+	hub     *Hub          // fixed after construction
+	topic   cluster.Topic // fixed after construction
+	few     [2]*member    // memory for members, of whom there are mostly two
 	inboxes inboxes
 
-	mu      sync.Mutex
-	members []*member // in the order in which they joined
+	// Fixed after construction.
+	name  string
+	id    string // of this life of the name
+	since time.Time
+
+	// Guarded by mu.
 	waiting []*member // at the door, in the order in which they knocked
 	door    door
 	gone    []departure // removed, not yet seen off
@@ -46,11 +50,15 @@ type room struct {
 
 // member is one seat of a room, or one place at its door. A seat outlives its connection for Options.Resume.
 type member struct {
+	// What a message needs comes first, in as little memory as possible.
+	id      string // fixed after construction
+	room    *room  // fixed after construction
+	handled uint64 // messages of the client, owned by the reader of conn and handed over by conn.retire
+	left    Reason // why it is gone; empty while it is here; guarded by room.mu
+	inbox   inbox
+
 	// Fixed after construction.
-	id       string
 	token    string // brings the seat back
-	room     *room
-	inbox    *inbox
 	lease    lease
 	expiry   *alarm
 	ticket   *ticket       // the join token that it came with; nil without one
@@ -65,12 +73,9 @@ type member struct {
 	state  json.RawMessage
 	conn   *conn           // nil while it is lost
 	last   *conn           // conn, or the one before
-	left   Reason          // why it is gone; empty while it is here
 	banned bool            // it must not come back
 	heard  map[string]bool // ids of those at the door that it was told of
 	asks   *rate.Limiter   // for reports on the relay; nil before the first
-
-	handled uint64 // messages of the client, owned by the reader of conn and handed over by conn.retire
 }
 
 // departure is what remains to be done for a member that is gone.
@@ -87,7 +92,7 @@ type entry struct {
 }
 
 // inboxes are the inboxes of the members that are connected to this node. They have a lock of their own because
-// deliver runs inside Publish, under the room's.
+// Deliver runs inside Publish, under the room's.
 type inboxes struct {
 	mu   sync.Mutex
 	byID map[string]*inbox
@@ -105,9 +110,13 @@ func (in *inboxes) remove(id string) {
 	delete(in.byID, id)
 }
 
-// deliver puts the event into the inboxes that it is for. A full inbox ends its member by itself.
-func (in *inboxes) deliver(ev cluster.Event) {
+// Deliver implements cluster.Subscriber. It puts the event into the inboxes that it is for. A full inbox ends its member by itself.
+func (in *inboxes) Deliver(ev cluster.Event) {
 	roster := strings.HasPrefix(ev.Type, "member-")
+	if b, ok := ev.Local.(*inbox); ok {
+		b.push(ev.Message, roster)
+		return
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if ev.To != "" {
@@ -125,7 +134,8 @@ func (in *inboxes) deliver(ev cluster.Event) {
 
 func newRoom(h *Hub, name string) (*room, error) {
 	r := &room{hub: h, name: name, id: rand.Text(), since: time.Now(), inboxes: inboxes{byID: make(map[string]*inbox)}}
-	topic, err := h.opts.Bus.Subscribe(name, r.inboxes.deliver)
+	r.members = r.few[:0]
+	topic, err := h.opts.Bus.Subscribe(name, &r.inboxes)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +270,7 @@ func (r *room) seatLocked(m *member) {
 	r.members = append(r.members, m)
 	r.hub.told.enter(r, m.id)
 	r.publishLocked(m.id, "", &MemberJoined{Member: m.info()})
-	r.inboxes.set(m.id, m.inbox)
+	r.inboxes.set(m.id, &m.inbox)
 	close(m.admitted)
 	r.hub.metrics.members.Add(1)
 	if r.peak == 0 {
@@ -422,10 +432,11 @@ func (r *room) signal(m *member, s *Signal) error {
 	if m.left != "" {
 		return nil
 	}
-	if s.To == m.id || r.byIDLocked(s.To) == nil {
+	to := r.byIDLocked(s.To)
+	if to == nil || to == m {
 		return errNoSuchMember
 	}
-	return r.topic.Publish(cluster.Event{From: m.id, To: s.To, Type: "signal", Message: msg})
+	return r.topic.Publish(cluster.Event{From: m.id, To: s.To, Type: "signal", Message: msg, Local: &to.inbox})
 }
 
 // broadcast sends data to all other members.
@@ -478,7 +489,7 @@ func (r *room) drain() {
 	msg := &Draining{}
 	r.command(func() {
 		r.drained = true
-		r.inboxes.deliver(cluster.Event{Type: msg.Type(), Message: mustEncode(msg)})
+		r.inboxes.Deliver(cluster.Event{Type: msg.Type(), Message: mustEncode(msg)})
 		for _, w := range slices.Clone(r.waiting) {
 			r.leaveDoorLocked(w, ReasonLeft, causeDraining)
 		}
