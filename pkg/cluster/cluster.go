@@ -19,7 +19,8 @@ type Event struct {
 	Type string
 	// Message is what the members get. Nobody changes it after it was published.
 	Message []byte
-	// Local is anything that Deliver finds its way faster with. Only the Topic that the event was published through passes it on.
+	// Local may say to the publisher's own Deliver where the event goes, which is true while Publish runs: a Topic that delivers later, or to
+	// others, leaves it out.
 	Local any
 }
 

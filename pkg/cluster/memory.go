@@ -16,9 +16,8 @@ var _ Bus = (*Memory)(nil)
 
 // memoryRoom is one room's subscribers. Its lock is held while they are called: that is what gives one order to all.
 type memoryRoom struct {
-	mu    sync.Mutex
-	subs  []*memoryTopic
-	first [1]*memoryTopic // subs, where there is one, as usual
+	mu   sync.Mutex
+	subs []*memoryTopic
 }
 
 type memoryTopic struct {
@@ -41,7 +40,6 @@ func (b *Memory) Subscribe(room string, s Subscriber) (Topic, error) {
 	r := b.rooms[room]
 	if r == nil {
 		r = &memoryRoom{}
-		r.subs = r.first[:0]
 		b.rooms[room] = r
 	}
 	t := &memoryTopic{bus: b, name: room, room: r, subscriber: s}
@@ -57,13 +55,11 @@ func (t *memoryTopic) Publish(ev Event) error {
 	if t.closed {
 		return ErrClosed
 	}
-	foreign := ev
-	foreign.Local = nil
+	t.subscriber.Deliver(ev)
+	ev.Local = nil
 	for _, sub := range t.room.subs {
-		if sub == t {
+		if sub != t {
 			sub.subscriber.Deliver(ev)
-		} else {
-			sub.subscriber.Deliver(foreign)
 		}
 	}
 	return nil

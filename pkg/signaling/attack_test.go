@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http/httptest"
 	"reflect"
 	"strings"
@@ -156,7 +157,7 @@ func TestCostOfMessages(t *testing.T) {
 			t.Errorf("%d bytes fit into an empty bucket of %d", tt.size, tt.bucket)
 		}
 	}
-	if !allow(perSecond(-1, -2), time.Now(), 1<<40) {
+	if !allow(forMessages(-1), time.Now(), math.MaxInt) {
 		t.Error("refused where there is no limit")
 	}
 }

@@ -30,12 +30,12 @@ type conn struct {
 	shared  *rate.Limiter  // of the address, set before the first message; nil: no limit
 	writers sync.WaitGroup // one at a time, none after stopWriting
 	lent    lentReader
-	busy    sync.Mutex  // held while a message is handled or refused, and while joined is sent
-	writing sync.Mutex  // held while frames are written, and only then
-	begun   atomic.Bool // joined is the next message that the client gets, or it has it; written under busy
-	ended   atomic.Bool // ending is closed, or about to be; asked for each message, which a channel is too slow for
-	pinging atomic.Bool // a ping is under way
-	net     deadlineConn
+	busy    sync.Mutex   // held while a message is handled or refused, and while joined is sent
+	writing sync.Mutex   // held while frames are written, and only then
+	begun   atomic.Bool  // joined is the next message that the client gets, or it has it; written under busy
+	ended   atomic.Bool  // ending is closed, or about to be; asked for each message, which a channel is too slow for
+	pinging atomic.Bool  // a ping is under way
+	net     deadlineConn // its Conn is set before anybody else sees it
 
 	// Fixed after construction.
 	ws       *websocket.Conn
@@ -301,7 +301,7 @@ func cost(l *rate.Limiter, size int) int {
 	if size < costUnit {
 		return 1
 	}
-	return min(1+size/costUnit, max(1, l.Burst()))
+	return min(1+size/costUnit, l.Burst())
 }
 
 func allow(l *rate.Limiter, now time.Time, size int) bool {

@@ -2,6 +2,8 @@ package signaling
 
 import (
 	"context"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
+
+	"github.com/maitred/maitred/pkg/ingress"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,13 +42,66 @@ func newServer(t testing.TB, opts Options) *server {
 		opts.Network = testNetwork()
 	}
 	s := &server{t: t, hub: New(opts)}
-	s.http = httptest.NewServer(s.hub)
+	front := newFront(t)
+	s.http = &httptest.Server{Listener: front, Config: &http.Server{Handler: s.hub}}
+	s.http.Start()
 	t.Cleanup(func() {
 		s.close()
 		s.http.Close()
+		front.running.Wait()
 	})
 	return s
 }
+
+// front listens as the daemon does: its connections are the daemon's.
+type front struct {
+	*ingress.Listener
+	accepted chan net.Conn
+	closed   chan struct{}
+	once     sync.Once
+	running  sync.WaitGroup
+}
+
+func newFront(t testing.TB) *front {
+	f := &front{accepted: make(chan net.Conn), closed: make(chan struct{})}
+	var err error
+	f.Listener, err = ingress.Listen(ingress.Config{
+		Key: "http.listen", Address: "127.0.0.1:0", For: ingress.HTTP, Timeout: patience, Serve: f.serve, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.running.Go(func() {
+		if err := f.Run(context.Background()); err != nil {
+			t.Errorf("listener: %v", err)
+		}
+	})
+	return f
+}
+
+func (f *front) serve(c *ingress.Conn) {
+	select {
+	case f.accepted <- c.HTTPConn():
+	case <-f.closed:
+		c.Wire.Close()
+	}
+}
+
+func (f *front) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.accepted:
+		return c, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *front) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return f.Listener.Close()
+}
+
+func (f *front) Addr() net.Addr { return net.TCPAddrFromAddrPort(f.Listener.Addr()) }
 
 func (s *server) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -538,4 +595,18 @@ func TestToldWhenAllHasEnded(t *testing.T) {
 		}
 	}
 	bob.expectClose(CloseKicked)
+}
+
+// TestRoomLetsGoOfItsFirst: a room that has had more members than it has memory of its own for keeps none there who may leave.
+func TestRoomLetsGoOfItsFirst(t *testing.T) {
+	s := newServer(t, Options{})
+	for _, name := range []string{"Ann", "Bob", "Cy"} {
+		s.join("r", name)
+	}
+	r := s.hub.find("r")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.members) != 3 || r.few != [2]*member{} {
+		t.Errorf("%d members, and keeps %v", len(r.members), r.few)
+	}
 }

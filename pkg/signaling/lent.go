@@ -205,7 +205,7 @@ func (c *conn) takeMessage(raw []byte) bool {
 // allowNow takes a message of this size out of both buckets, or out of none.
 func (c *conn) allowNow(size int) bool {
 	if c.limiter == nil {
-		return c.shared == nil || allow(c.shared, time.Now(), size)
+		return allow(c.shared, time.Now(), size)
 	}
 	now := time.Now()
 	own := c.limiter.ReserveN(now, cost(c.limiter, size))

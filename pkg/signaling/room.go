@@ -22,12 +22,12 @@ var errRoomGone = errors.New("room has ended")
 // room is the members of one name and the order of everything that happens among them. Each operation changes it and
 // publishes the change under one lock, which is held across memory only; what must be told outside is told after it.
 type room struct {
-	// What a message needs comes first, in as little memory as possible.
+	// What a message needs comes first, as in conn.
 	mu      sync.Mutex
-	members []*member     // in the order in which they joined
+	members []*member     // in the order in which they joined; guarded by mu
 	hub     *Hub          // fixed after construction
 	topic   cluster.Topic // fixed after construction
-	few     [2]*member    // memory for members, of whom there are mostly two
+	few     [2]*member    // memory for members, of whom there are mostly two; guarded by mu
 	inboxes inboxes
 
 	// Fixed after construction.
@@ -50,7 +50,7 @@ type room struct {
 
 // member is one seat of a room, or one place at its door. A seat outlives its connection for Options.Resume.
 type member struct {
-	// What a message needs comes first, in as little memory as possible.
+	// What a message needs comes first, as in conn.
 	id      string // fixed after construction
 	room    *room  // fixed after construction
 	handled uint64 // messages of the client, owned by the reader of conn and handed over by conn.retire
@@ -268,6 +268,9 @@ func (r *room) seatLocked(m *member) {
 	m.lease.begin()
 	m.seated.Store(true)
 	r.members = append(r.members, m)
+	if len(r.members) > len(r.few) {
+		clear(r.few[:]) // members is elsewhere from now on
+	}
 	r.hub.told.enter(r, m.id)
 	r.publishLocked(m.id, "", &MemberJoined{Member: m.info()})
 	r.inboxes.set(m.id, &m.inbox)

@@ -11,33 +11,30 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// tellingConn tells before it closes its descriptor.
+// tellingConn tells one before it closes its descriptor.
 type tellingConn struct {
 	*net.TCPConn
-	once  sync.Once
-	close func()
+	once sync.Once
+	told func()
 }
 
-func (c *tellingConn) WhenClosed(f func()) { c.close = f }
+func (c *tellingConn) WhenClosed(f func()) { c.told = f }
 
 func (c *tellingConn) Close() error {
-	c.once.Do(c.close)
+	c.once.Do(func() {
+		if c.told != nil {
+			c.told()
+		}
+	})
 	return c.TCPConn.Close()
 }
 
-// bothKinds runs a test with a connection that tells before it closes its descriptor, and with one that Go guards.
-func bothKinds(t *testing.T, test func(t *testing.T, tells bool)) {
-	t.Run("tells", func(t *testing.T) { test(t, true) })
-	t.Run("guarded", func(t *testing.T) { test(t, false) })
-}
-
 // TestDirect reads and writes until it would have to wait.
-func TestDirect(t *testing.T) { bothKinds(t, testDirect) }
-
-func testDirect(t *testing.T, tells bool) {
-	a, b, direct := connected(t, tells)
+func TestDirect(t *testing.T) {
+	a, b, direct := connected(t)
 	buf := make([]byte, 64<<10)
 	if n, err := direct.Read(buf); n != 0 || err != ErrWouldBlock {
 		t.Errorf("read %d, %v of nothing", n, err)
@@ -57,59 +54,75 @@ func testDirect(t *testing.T, tells bool) {
 	if got, err := io.Copy(io.Discard, b); got != int64(written) || err != nil {
 		t.Errorf("%d bytes arrived of %d, %v", got, written, err)
 	}
-	if NewDirect(&net.UnixConn{}) != nil {
-		t.Error("what is no open socket is none to read from")
-	}
-	if direct := NewDirect(a); direct != nil && direct.Write(buf) != 0 {
-		t.Error("wrote to a connection that had been closed before")
+}
+
+// TestNoDirect: only an open socket can be used without waiting, and only if it tells when it is closed.
+func TestNoDirect(t *testing.T) {
+	a, b, _ := connected(t)
+	a.Close()
+	for name, c := range map[string]net.Conn{"closed": a, "no socket": &tellingConn{TCPConn: &net.TCPConn{}}, "tells nothing": b} {
+		if NewDirect(c) != nil {
+			t.Error(name)
+		}
 	}
 }
 
-// TestDirectLeavesTheNextAlone closes connections that others read and write without a pause, and opens others, which get their descriptors.
-func TestDirectLeavesTheNextAlone(t *testing.T) { bothKinds(t, testDirectLeavesTheNextAlone) }
+// TestDirectLeavesTheNextAlone closes connections that others read and write without a pause, and opens others, of which one end gets the descriptor.
+func TestDirectLeavesTheNextAlone(t *testing.T) {
+	for range 30 {
+		leaveTheNextAlone(t)
+	}
+}
 
-func testDirectLeavesTheNextAlone(t *testing.T, tells bool) {
-	const rounds = 30
-	for range rounds {
-		a, _, direct := connected(t, tells)
-		var over atomic.Bool
-		var using sync.WaitGroup
-		var begun sync.WaitGroup
-		begun.Add(2)
-		using.Go(func() {
-			begun.Done()
-			for !over.Load() {
-				direct.Write([]byte("stray"))
-			}
-		})
-		using.Go(func() {
-			begun.Done()
-			for buf := make([]byte, 16); !over.Load(); {
-				direct.Read(buf)
-			}
-		})
-		begun.Wait()
-		a.Close()
-		next, peer, _ := connected(t, tells)
-		message := []byte("for the next one alone")
-		peer.Write(message)
+func leaveTheNextAlone(t *testing.T) {
+	a, _, direct := connected(t)
+	var over atomic.Bool
+	var begun, using sync.WaitGroup
+	defer using.Wait()
+	defer over.Store(true)
+	begun.Add(2)
+	using.Go(func() {
+		begun.Done()
+		for !over.Load() {
+			direct.Write([]byte("stray"))
+		}
+	})
+	using.Go(func() {
+		begun.Done()
+		for buf := make([]byte, 16); !over.Load(); {
+			direct.Read(buf)
+		}
+	})
+	begun.Wait()
+	a.Close()
+	one, other, _ := connected(t)
+	wantAlone(t, one, other)
+	wantAlone(t, other, one)
+	one.Close()
+	if stray, err := io.ReadAll(other); len(stray) > 0 || err != nil {
+		t.Fatalf("%q, %v came from nobody", stray, err)
+	}
+}
+
+// wantAlone shows that what one writes the other gets, and nothing else.
+func wantAlone(t *testing.T, one, other net.Conn) {
+	t.Helper()
+	message := []byte("for the other end alone")
+	for range 20 {
+		if _, err := one.Write(message); err != nil {
+			t.Fatal(err)
+		}
 		got := make([]byte, len(message))
-		_, err := io.ReadFull(next, got)
-		next.Close()
-		if err != nil || !bytes.Equal(got, message) {
-			t.Errorf("got %q, %v", got, err)
+		other.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.ReadFull(other, got); err != nil || !bytes.Equal(got, message) {
+			t.Fatalf("got %q, %v", got, err)
 		}
-		if stray, err := io.ReadAll(peer); len(stray) > 0 || err != nil {
-			t.Errorf("the other end got %q, %v", stray, err)
-		}
-		over.Store(true)
-		using.Wait()
 	}
 }
 
 // TestDirectHoldsTheDescriptor: it stays open while it is in use.
 func TestDirectHoldsTheDescriptor(t *testing.T) {
-	a, b, direct := connected(t, true)
+	a, b, direct := connected(t)
 	direct.use.RLock()
 	closed := make(chan struct{})
 	go func() {
@@ -118,14 +131,19 @@ func TestDirectHoldsTheDescriptor(t *testing.T) {
 	}()
 	for direct.use.TryRLock() { // until the closer waits
 		direct.use.RUnlock()
-		runtime.Gosched()
+		select {
+		case <-closed:
+			t.Fatal("closed while it is in use")
+		default:
+			runtime.Gosched()
+		}
 	}
-	if n := sendNow(uintptr(direct.fd), []byte("still open")); n == 0 {
-		t.Error("the descriptor is closed")
+	if err := direct.raw.Control(func(uintptr) {}); err != nil {
+		t.Errorf("the descriptor is closed: %v", err)
 	}
 	direct.use.RUnlock()
 	<-closed
-	if got, err := io.ReadAll(b); string(got) != "still open" || err != nil {
-		t.Errorf("%q, %v", got, err)
+	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("still open: %v", err)
 	}
 }

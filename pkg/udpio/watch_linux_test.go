@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// connected returns both ends of a TCP connection, and the first one's socket, which tells before it is closed, as those of the daemon do, or does not.
-func connected(t *testing.T, tells bool) (a, b net.Conn, direct *Direct) {
+// connected returns both ends of a TCP connection, and the first one's socket.
+func connected(t *testing.T) (a, b net.Conn, direct *Direct) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -25,9 +25,7 @@ func connected(t *testing.T, tells bool) (a, b net.Conn, direct *Direct) {
 	if a, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	if tells {
-		a = &tellingConn{TCPConn: a.(*net.TCPConn)}
-	}
+	a = &tellingConn{TCPConn: a.(*net.TCPConn)}
 	t.Cleanup(func() { a.Close() })
 	if direct = NewDirect(a); direct == nil {
 		t.Fatal("a TCP connection is a socket")
@@ -40,14 +38,14 @@ type readerFunc func(Batch)
 func (f readerFunc) Readable(b Batch) { f(b) }
 
 // watching returns a loop that watches a connection for nothing, and what ends the watch.
-func watching(t *testing.T, tells bool) (ns *Loops, a net.Conn, direct *Direct, stop func()) {
+func watching(t *testing.T) (ns *Loops, a net.Conn, direct *Direct, stop func()) {
 	t.Helper()
 	ns, err := NewLoops(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(ns.Wait)
-	a, _, direct = connected(t, tells)
+	a, _, direct = connected(t)
 	if stop, err = ns.Watch(direct, nil, readerFunc(func(Batch) {})); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +72,7 @@ func TestWatch(t *testing.T) {
 	defer ns.Wait()
 	near, _ := open(t, ns, "127.0.0.1:0")
 	defer near.Close()
-	a, b, direct := connected(t, true)
+	a, b, direct := connected(t)
 	for range 3 {
 		got := make(chan string, 16)
 		stop, err := ns.Watch(direct, near, readerFunc(func(Batch) {
@@ -111,7 +109,7 @@ func TestWatchTellsTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Wait()
-	_, b, direct := connected(t, true)
+	_, b, direct := connected(t)
 	ended, stopper := make(chan string), make(chan func(), 1)
 	stop, err := ns.Watch(direct, nil, readerFunc(func(Batch) {
 		(<-stopper)()
@@ -127,10 +125,8 @@ func TestWatchTellsTheEnd(t *testing.T) {
 
 // TestWatchClosed: a connection that has been closed cannot be watched, and one that is closed while it is watched can be let go,
 // also when its descriptor has become another's.
-func TestWatchClosed(t *testing.T) { bothKinds(t, testWatchClosed) }
-
-func testWatchClosed(t *testing.T, tells bool) {
-	ns, a, direct, stop := watching(t, tells)
+func TestWatchClosed(t *testing.T) {
+	ns, a, direct, stop := watching(t)
 	a.Close()
 	s, arrived := open(t, ns, "127.0.0.1:0") // takes the lowest descriptor that is free
 	defer s.Close()
@@ -154,7 +150,7 @@ func testWatchClosed(t *testing.T, tells bool) {
 
 // TestWatchOfTheNext: to stop a watch whose connection has been closed leaves alone who watches the next file of that number.
 func TestWatchOfTheNext(t *testing.T) {
-	ns, a, _, stop := watching(t, true)
+	ns, a, _, stop := watching(t)
 	watches := &ns.loops[0].watches
 	next := &watch{loop: ns.loops[0]}
 	watches.mu.Lock()
@@ -177,7 +173,7 @@ func TestWatchLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ns.Wait()
-	_, b, direct := connected(t, true)
+	_, b, direct := connected(t)
 	order := make(chan string, 2)
 	stop, err := ns.Watch(direct, nil, readerFunc(func(batch Batch) {
 		buf := make([]byte, 16)
