@@ -26,7 +26,7 @@ type Event struct {
 
 // Bus connects the nodes that a room spans.
 type Bus interface {
-	// Subscribe opens the room's topic. Subscribe does not wait for the network.
+	// Subscribe opens the room's topic. It does not wait for the network.
 	Subscribe(room string, s Subscriber) (Topic, error)
 }
 
