@@ -2,7 +2,6 @@ package signaling
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,8 +13,6 @@ import (
 
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
-
-	"github.com/maitred/maitred/pkg/ingress"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,66 +39,54 @@ func newServer(t testing.TB, opts Options) *server {
 		opts.Network = testNetwork()
 	}
 	s := &server{t: t, hub: New(opts)}
-	front := newFront(t)
-	s.http = &httptest.Server{Listener: front, Config: &http.Server{Handler: s.hub}}
+	s.http = httptest.NewUnstartedServer(s.hub)
+	s.http.Listener = tellingListener{s.http.Listener}
 	s.http.Start()
 	t.Cleanup(func() {
 		s.close()
 		s.http.Close()
-		front.running.Wait()
 	})
 	return s
 }
 
-// front listens as the daemon does: its connections are the daemon's.
-type front struct {
-	*ingress.Listener
-	accepted chan net.Conn
-	closed   chan struct{}
-	once     sync.Once
-	running  sync.WaitGroup
-}
+// tellingListener has connections that tell before they close their descriptors, as the daemon's do.
+type tellingListener struct{ net.Listener }
 
-func newFront(t testing.TB) *front {
-	f := &front{accepted: make(chan net.Conn), closed: make(chan struct{})}
-	var err error
-	f.Listener, err = ingress.Listen(ingress.Config{
-		Key: "http.listen", Address: "127.0.0.1:0", For: ingress.HTTP, Timeout: patience, Serve: f.serve, Log: slog.New(slog.DiscardHandler),
-	})
+func (l tellingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	f.running.Go(func() {
-		if err := f.Run(context.Background()); err != nil {
-			t.Errorf("listener: %v", err)
-		}
-	})
-	return f
+	return &tellingConn{TCPConn: c.(*net.TCPConn)}, nil
 }
 
-func (f *front) serve(c *ingress.Conn) {
-	select {
-	case f.accepted <- c.HTTPConn():
-	case <-f.closed:
-		c.Wire.Close()
+type tellingConn struct {
+	*net.TCPConn
+	mu     sync.Mutex // held while it tells
+	closed bool
+	told   []func()
+}
+
+func (c *tellingConn) WhenClosed(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		f()
+		return
 	}
+	c.told = append(c.told, f)
 }
 
-func (f *front) Accept() (net.Conn, error) {
-	select {
-	case c := <-f.accepted:
-		return c, nil
-	case <-f.closed:
-		return nil, net.ErrClosed
+func (c *tellingConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, f := range c.told {
+		f()
 	}
+	c.told = nil
+	return c.TCPConn.Close()
 }
-
-func (f *front) Close() error {
-	f.once.Do(func() { close(f.closed) })
-	return f.Listener.Close()
-}
-
-func (f *front) Addr() net.Addr { return net.TCPAddrFromAddrPort(f.Listener.Addr()) }
 
 func (s *server) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
