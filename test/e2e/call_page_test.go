@@ -17,8 +17,8 @@ const collectStats = `async () => {
 	for (const [member, pc] of window.maitred?.peers?.() ?? []) {
 		const report = new Map();
 		(await pc.getStats()).forEach((entry) => report.set(entry.id, entry));
-		const s = {connection: pc.connectionState, ice: pc.iceConnectionState, signaling: pc.signalingState, framesDecoded: 0,
-			totalSamplesReceived: 0, totalAudioEnergy: 0, localType: "", remoteType: "", relayProtocol: "", candidates: [], remoteCandidates: [], pairs: []};
+		const s = {connection: pc.connectionState, ice: pc.iceConnectionState, signaling: pc.signalingState, sctp: pc.sctp?.state ?? "", framesDecoded: 0,
+			totalSamplesReceived: 0, totalAudioEnergy: 0, localType: "", remoteType: "", relayProtocol: "", candidates: [], remoteCandidates: [], pairs: [], channels: []};
 		for (const entry of report.values()) {
 			if (entry.type === "inbound-rtp") {
 				s.framesDecoded += entry.framesDecoded ?? 0;
@@ -29,6 +29,7 @@ const collectStats = `async () => {
 			if (entry.type === "local-candidate") s.candidates.push(address(entry));
 			if (entry.type === "remote-candidate") s.remoteCandidates.push(address(entry));
 			if (entry.type === "candidate-pair") s.pairs.push([entry.state, entry.nominated, entry.bytesSent, entry.bytesReceived].join(" "));
+			if (entry.type === "data-channel") s.channels.push([entry.label, entry.state, entry.messagesSent, entry.messagesReceived].join(" "));
 			if (entry.type === "transport" && report.has(entry.selectedCandidatePairId)) {
 				const pair = report.get(entry.selectedCandidatePairId);
 				const local = report.get(pair.localCandidateId), remote = report.get(pair.remoteCandidateId);
